@@ -1,6 +1,6 @@
-/* Option tables: what a kind (a data set, a model, a quantizer, the trainer) can be told. One table is the schema that a
- * config is checked against, the defaults, the help text, the man page and the nearest name for a typo. Plain data: core
- * knows nothing of YAML. A table belongs to a struct; an option is a typed field of it. */
+/* Option tables: what a kind (a data set, a model, a quantizer, the trainer) can be told. One table is the schema that
+ * a config is checked against, the defaults, the help text, the man page and the nearest name for a typo. Plain data:
+ * core knows nothing of YAML. A table belongs to a struct; an option is a typed field of it. */
 #ifndef TS_CORE_OPTION_H
 #define TS_CORE_OPTION_H
 

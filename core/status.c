@@ -20,14 +20,18 @@ ts_status ts_error_prefix(ts_error *err, const char *format, ...)
 {
     if (!err)
         return TS_ERR_RUNTIME;
-    char joined[sizeof err->text];
+    char prefix[sizeof err->text / 2];
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(joined, sizeof joined, format, args);
+    vsnprintf(prefix, sizeof prefix - 2, format, args);
     va_end(args);
-    size_t used = n < 0 ? 0 : (size_t)n < sizeof joined ? (size_t)n : sizeof joined - 1;
-    snprintf(joined + used, sizeof joined - used, ": %s", err->text);
-    memcpy(err->text, joined, sizeof joined);
+    strcat(prefix, ": ");
+    size_t n = strlen(prefix), keep = strlen(err->text);
+    if (keep > sizeof err->text - 1 - n)
+        keep = sizeof err->text - 1 - n;
+    memmove(err->text + n, err->text, keep);
+    memcpy(err->text, prefix, n);
+    err->text[n + keep] = '\0';
     return err->code;
 }
 

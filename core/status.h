@@ -20,7 +20,8 @@ typedef enum {
     TS_ERR_DEVICE = 5,     /* no such device, or it failed */
 } ts_status;
 
-/* The place of an error's text. Caller-owned, `{0}` is empty. Every function accepts NULL where the text is not wanted. */
+/* The place of an error's text. Caller-owned, `{0}` is empty. Every function accepts NULL where the text is not wanted.
+ */
 typedef struct {
     ts_status code;
     char text[1024]; /* one line, no final newline; cut at the end where it is too long */
@@ -28,7 +29,7 @@ typedef struct {
 
 #if defined(__GNUC__)
 #define TS_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
-#define TS_WARN_UNUSED __attribute__((warn_unused_result))
+#define TS_WARN_UNUSED       __attribute__((warn_unused_result))
 #else
 #define TS_PRINTF(fmt, args)
 #define TS_WARN_UNUSED

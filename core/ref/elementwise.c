@@ -1,0 +1,2 @@
+#include "core/ref/ref.h"
+typedef real unused_real;
