@@ -1,0 +1,198 @@
+#define _GNU_SOURCE
+#include "core/device.h"
+
+#include <omp.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+void ts_flush_denormals(int threads)
+{
+#if defined(__SSE__)
+    /* MXCSR belongs to a thread: bits 15 (flush to zero) and 6 (denormals are zero) */
+#pragma omp parallel num_threads(threads)
+    _mm_setcsr(_mm_getcsr() | 0x8040u);
+#else
+    (void)threads;
+#endif
+}
+
+static int usable_cores(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+static ts_status cpu_open(ts_device *device, ts_error *err)
+{
+    (void)err;
+    if (device->threads <= 0)
+        device->threads = usable_cores();
+    omp_set_num_threads(device->threads);
+    omp_set_dynamic(0);
+    ts_flush_denormals(device->threads);
+    return TS_OK;
+}
+
+static ts_status ref_open(ts_device *device, ts_error *err)
+{
+    (void)err;
+    device->threads = 1;
+    return TS_OK;
+}
+
+static void host_close(ts_device *device)
+{
+    (void)device;
+}
+
+static ts_status host_alloc(ts_device *device, size_t bytes, void **memory, ts_error *err)
+{
+    (void)device;
+    *memory = ts_alloc_aligned(bytes);
+    return *memory ? TS_OK : ts_out_of_memory(err, bytes);
+}
+
+static void host_release(ts_device *device, void *memory, size_t bytes)
+{
+    (void)device;
+    ts_free_aligned(memory, bytes);
+}
+
+static void host_copy(ts_device *device, void *to, const void *from, size_t bytes)
+{
+    (void)device;
+    if (bytes)
+        memcpy(to, from, bytes);
+}
+
+static void host_zero(ts_device *device, void *memory, size_t bytes)
+{
+    (void)device;
+    if (bytes)
+        memset(memory, 0, bytes);
+}
+
+static void host_synchronize(ts_device *device)
+{
+    (void)device;
+}
+
+/* f64 anywhere among the operands: the op is one of a graph built in double. */
+static bool is_wide(const ts_desc *desc)
+{
+    for (int i = 0; i < desc->in_count; i++)
+        if (desc->in[i].dtype == TS_F64)
+            return true;
+    for (int i = 0; i < desc->out_count; i++)
+        if (desc->out[i].dtype == TS_F64)
+            return true;
+    return false;
+}
+
+static const ts_kernel *ref_kernel_of(ts_device *device, const ts_desc *desc)
+{
+    (void)device;
+    return ts_ref_kernel(desc->op, is_wide(desc));
+}
+
+static const ts_kernel *cpu_kernel_of(ts_device *device, const ts_desc *desc)
+{
+    const ts_kernel *fast = is_wide(desc) ? NULL : ts_cpu_kernel(desc->op);
+    return fast && (!fast->accepts || fast->accepts(desc)) ? fast : ref_kernel_of(device, desc);
+}
+
+static const ts_backend cpu_backend = {
+    .name = "cpu",
+    .open = cpu_open,
+    .close = host_close,
+    .alloc = host_alloc,
+    .release = host_release,
+    .upload = host_copy,
+    .download = host_copy,
+    .copy = host_copy,
+    .zero = host_zero,
+    .synchronize = host_synchronize,
+    .kernel = cpu_kernel_of,
+};
+
+static const ts_backend ref_backend = {
+    .name = "ref",
+    .open = ref_open,
+    .close = host_close,
+    .alloc = host_alloc,
+    .release = host_release,
+    .upload = host_copy,
+    .download = host_copy,
+    .copy = host_copy,
+    .zero = host_zero,
+    .synchronize = host_synchronize,
+    .kernel = ref_kernel_of,
+};
+
+static ts_status pick_backend(const char *spec, const ts_backend **backend, ts_error *err)
+{
+    if (strcmp(spec, "auto") == 0 || strcmp(spec, "cpu") == 0)
+        *backend = &cpu_backend;
+    else if (strcmp(spec, "ref") == 0)
+        *backend = &ref_backend;
+    else if (strncmp(spec, "cuda", 4) == 0 && (spec[4] == '\0' || spec[4] == ':'))
+        return ts_fail(err, TS_ERR_DEVICE, "device %s: this build has no CUDA backend; use cpu", spec);
+    else
+        return ts_fail(err, TS_ERR_DEVICE, "device %s: expected auto, cpu, ref, cuda or cuda:N", spec);
+    return TS_OK;
+}
+
+ts_status ts_device_open(const char *spec, int threads, ts_device **device, ts_error *err)
+{
+    const ts_backend *backend;
+    *device = NULL;
+    TS_TRY(pick_backend(spec, &backend, err));
+    ts_device *d = ts_calloc(1, sizeof *d);
+    if (!d)
+        return ts_out_of_memory(err, sizeof *d);
+    d->backend = backend;
+    d->threads = threads;
+    ts_status status = backend->open(d, err);
+    if (status != TS_OK)
+        ts_free(d);
+    else
+        *device = d;
+    return status;
+}
+
+void ts_device_close(ts_device *device)
+{
+    if (!device)
+        return;
+    device->backend->close(device);
+    ts_free(device);
+}
+
+void ts_device_fail(ts_device *device, const char *format, ...)
+{
+    if (device->error.code != TS_OK)
+        return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(device->error.text, sizeof device->error.text, format, args);
+    va_end(args);
+    device->error.code = TS_ERR_DEVICE;
+}
+
+ts_status ts_device_check(ts_device *device, ts_error *err)
+{
+    device->backend->synchronize(device);
+    ts_status code = device->error.code;
+    if (code != TS_OK && err)
+        *err = device->error;
+    device->error = (ts_error){0};
+    return code;
+}

@@ -1,0 +1,54 @@
+/* A device: memory, and kernels for the ops. The engine reaches memory and arithmetic only through this table, so that
+ * a GPU is one more backend. Two are built in: `cpu` (the fast kernels, the reference loops where there is none) and
+ * `ref` (reference loops only, one thread: the oracle; the only one with f64). */
+#ifndef TS_CORE_DEVICE_H
+#define TS_CORE_DEVICE_H
+
+#include "core/op.h"
+
+typedef struct ts_device ts_device;
+
+typedef struct {
+    const char *name; /* "cpu" */
+    ts_status (*open)(ts_device *device, ts_error *err);
+    void (*close)(ts_device *device);
+    ts_status (*alloc)(ts_device *device, size_t bytes, void **memory, ts_error *err); /* not zeroed, aligned to 64 */
+    void (*release)(ts_device *device, void *memory, size_t bytes);
+    void (*upload)(ts_device *device, void *to, const void *from_host, size_t bytes);
+    void (*download)(ts_device *device, void *to_host, const void *from, size_t bytes); /* waits */
+    void (*copy)(ts_device *device, void *to, const void *from, size_t bytes);
+    void (*zero)(ts_device *device, void *memory, size_t bytes);
+    void (*synchronize)(ts_device *device);
+    const ts_kernel *(*kernel)(ts_device *device, const ts_desc *desc); /* NULL: the backend has none for this desc */
+} ts_backend;
+
+struct ts_device {
+    const ts_backend *backend;
+    int index;      /* cuda:N */
+    int threads;    /* CPU threads in use */
+    void *state;    /* the backend's own */
+    ts_error error; /* the first failure of a kernel; kept until ts_device_check */
+};
+
+/* `spec` is auto, cpu, ref, cuda or cuda:N; threads 0: all that this process may run on.
+ * Owner: the caller closes it, after everything that lives on it. Errors: TS_ERR_DEVICE, with the reason.
+ * Thread: a device is driven by one thread. */
+ts_status ts_device_open(const char *spec, int threads, ts_device **device, ts_error *err);
+void ts_device_close(ts_device *device);
+
+/* Kernels report here; the first failure is kept. */
+void ts_device_fail(ts_device *device, const char *format, ...) TS_PRINTF(2, 3);
+
+/* Waits for the device; returns, and clears, the failure that was kept. */
+ts_status ts_device_check(ts_device *device, ts_error *err);
+
+/* Denormals are flushed to zero in the calling thread and every worker: products of them cost a factor of 10 and more.
+ */
+void ts_flush_denormals(int threads);
+
+/* The reference kernel of an op for f32 (wide false) or f64; NULL for a leaf or an alias. */
+const ts_kernel *ts_ref_kernel(ts_op op, bool wide);
+/* The CPU's own kernel of an op; NULL where it has none. */
+const ts_kernel *ts_cpu_kernel(ts_op op);
+
+#endif

@@ -1,0 +1,147 @@
+/* Ops as plain data: what a kernel is asked to do (ts_desc) and what does it (ts_kernel). The list is core/ops.def. */
+#ifndef TS_CORE_OP_H
+#define TS_CORE_OP_H
+
+#include "core/tensor.h"
+
+enum { TS_MAX_IN = 8, TS_MAX_OUT = 3, TS_MAX_LEVELS = 16 };
+#define VARIADIC TS_MAX_IN
+
+typedef enum {
+    TS_OP_NONE, /* a leaf of the graph: input, variable, constant */
+#define TS_OP(name, family, class, inputs, outputs, in_place, cpu) TS_OP_##name,
+#include "core/ops.def"
+#undef TS_OP
+    TS_OP_COUNT
+} ts_op;
+
+typedef enum {
+    TS_CLASS_NONE,
+    TS_CLASS_DIFF,
+    TS_CLASS_SURROGATE,
+    TS_CLASS_GRAD,
+    TS_CLASS_INT,
+    TS_CLASS_STATE,
+    TS_CLASS_RANDOM,
+    TS_CLASS_ALIAS,
+} ts_op_class;
+
+typedef struct {
+    const char *name, *family;
+    ts_op_class op_class;
+    int max_in, out_count;
+    bool in_place; /* output 0 may overwrite input 0 where both have the same size in bytes */
+    bool cpu_fast; /* core/cpu has a kernel of its own */
+} ts_op_info;
+
+extern const ts_op_info ts_ops[TS_OP_COUNT];
+
+/* Which `bound` a finite scalar quantizer uses (docs/quantizers.md#finite-scalar). */
+typedef enum { TS_FSQ_LUCIDRAINS, TS_FSQ_GOOGLE, TS_FSQ_SYMMETRIC } ts_fsq_bound;
+
+/* What an op is told beside its operands. A member per family; the rest is zero, so that two can be compared as bytes.
+ */
+typedef union {
+    struct {
+        double a, b; /* affine: a*x + b. clamp: between a and b. leaky_relu, elu, smooth_abs: a */
+    } scalar;
+    struct {
+        uint32_t axes; /* bit i: axis i is reduced to 1 (sum, amax) */
+        int axis;      /* cumsum, concat, slice, pad */
+        bool reverse;  /* cumsum from the end */
+        int64_t start; /* slice: first element; pad: elements put before */
+        double value;  /* pad: what is put there */
+    } axis;
+    struct {
+        int order[TS_MAX_RANK]; /* permute: output axis i is input axis order[i] */
+    } permute;
+    struct {
+        bool trans_a, trans_b; /* matmul: the last two axes of a, b are swapped */
+    } matmul;
+    struct {
+        int64_t stride[2], pad[2], dilation[2],
+            groups; /* [0] over H, [1] over W; pad before; after is what the shapes say */
+    } conv;
+    struct {
+        int64_t size[2], stride[2],
+            pad[2]; /* window, step and pad before, over H and W; upsample: size is the factor */
+    } pool;
+    struct {
+        double eps;
+        int64_t groups; /* group_norm */
+    } norm;
+    struct {
+        bool ignore;          /* cross_entropy: targets equal to ignore_index count for nothing */
+        int64_t ignore_index; /* */
+        double smoothing;     /* label smoothing in [0, 1) */
+    } loss;
+    struct {
+        double scale;
+        bool causal;
+    } attention;
+    struct {
+        int count;                    /* dims of a code, D */
+        int32_t level[TS_MAX_LEVELS]; /* L of each */
+        int32_t bound;                /* ts_fsq_bound */
+        bool hard_clamp;              /* clamp instead of tanh */
+    } fsq;
+    struct {
+        double beta1, beta2, eps, weight_decay; /* adamw */
+        bool coupled;                           /* Adam: the decay goes into the gradient (L2) */
+        double momentum;                        /* sgd */
+        bool nesterov;
+        double decay; /* ema: e = decay*e + (1-decay)*x */
+    } optim;
+    struct {
+        uint64_t stream; /* hash of the scope path */
+        int64_t below;   /* random_index: in [0, below) */
+    } random;
+} ts_attr;
+
+/* dtype and shape; rank -1 is an absent operand. */
+typedef struct {
+    ts_dtype dtype;
+    ts_shape shape;
+} ts_type;
+
+static inline bool ts_type_present(const ts_type *t)
+{
+    return t->shape.rank >= 0;
+}
+
+typedef struct {
+    ts_op op;
+    ts_attr attr;
+    int in_count, out_count;
+    ts_type in[TS_MAX_IN], out[TS_MAX_OUT];
+} ts_desc;
+
+struct ts_device;
+
+/* One execution: the memory of operands and results, in the device's address space. Absent operands are NULL. */
+typedef struct {
+    const ts_desc *desc;
+    struct ts_device *device;
+    void *const *in; /* a STATE op writes the first of them */
+    void *const *out;
+    void *prepared;
+    void *scratch; /* as many bytes as prepare asked for, aligned to 64; shared: nothing survives in it */
+} ts_call;
+
+/* What does an op. `accepts` may refuse a shape or dtype; then the next kernel in the backend's order is asked.
+ * `prepare` makes what depends on shapes alone (library objects, tables) and says how much scratch a run needs. A run
+ * cannot fail for a reason in the data; a library's failure goes to ts_device_fail. */
+typedef struct ts_kernel {
+    const char *name;                     /* "ref", "simd", "onednn" */
+    bool (*accepts)(const ts_desc *desc); /* NULL: everything */
+    ts_status (*prepare)(const ts_desc *desc, struct ts_device *device, void **prepared, size_t *scratch_bytes,
+                         ts_error *err); /* NULL: nothing to prepare */
+    void (*release)(void *prepared);     /* NULL: nothing to release */
+    void (*run)(const ts_call *call);
+} ts_kernel;
+
+/* Arithmetic of one execution, multiply-adds counted as 2, and bytes that must move at least once (plan, bench). */
+double ts_desc_flops(const ts_desc *desc);
+double ts_desc_bytes(const ts_desc *desc);
+
+#endif
