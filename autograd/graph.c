@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "autograd/elementwise.h"
 #include "autograd/node.h"
+#include "autograd/store.h"
 
 ts_graph *ts_graph_new(ts_dtype real)
 {
@@ -156,15 +158,39 @@ ts_value ts_scalar(ts_graph *graph, double value)
     return ts_constant(graph, graph->real, ts_shape_of(), graph->real == TS_F64 ? (void *)&value : (void *)&narrow);
 }
 
-ts_value ts_place(ts_graph *graph, struct ts_store *store, int block, size_t offset_bytes, ts_dtype dtype,
-                  ts_shape shape, const char *name)
+ts_value ts_variable_value(ts_graph *graph, ts_store *store, const ts_variable *variable, int block)
 {
     return add_leaf(graph, (ts_value_info){.kind = TS_KIND_PLACE,
-                                           .type = {dtype, shape},
-                                           .name = name,
+                                           .type = variable->type,
+                                           .name = variable->path,
                                            .store = store,
                                            .block = block,
-                                           .offset_bytes = offset_bytes});
+                                           .variable = variable});
+}
+
+ts_value ts_block_value(ts_graph *graph, ts_store *store, int block, int64_t first, int64_t count)
+{
+    return add_leaf(graph, (ts_value_info){.kind = TS_KIND_PLACE,
+                                           .type = {graph->real, ts_shape_of(count)},
+                                           .store = store,
+                                           .block = block,
+                                           .first = first});
+}
+
+void ts_bind(ts_value value, ts_store *store, const ts_variable *variable, int block)
+{
+    if (!ts_present(value))
+        return;
+    const ts_value_info *info = ts_info(value);
+    bool own = info->kind == TS_KIND_RESULT && !info->store &&
+               ts_ops[value.graph->nodes[info->node].op].op_class != TS_CLASS_ALIAS;
+    if (!own) /* another's memory: the bound value is a copy of it */
+        value = ts_affine(value, 1, 0);
+    if (!ts_present(value))
+        return;
+    ts_info(value)->store = store;
+    ts_info(value)->block = block;
+    ts_info(value)->variable = variable;
 }
 
 void ts_output(ts_value value, const char *name)

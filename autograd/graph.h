@@ -46,10 +46,16 @@ ts_value ts_input(ts_graph *graph, const char *name, ts_dtype dtype, ts_shape sh
 ts_value ts_scalar(ts_graph *graph, double value);                                            /* [] of the real dtype */
 ts_value ts_constant(ts_graph *graph, ts_dtype dtype, ts_shape shape, const void *host_data); /* copied */
 
-/* A place in a store's memory (store.h): a parameter, a piece of state, or a slice of a block. */
+/* A variable of a store (store.h): its block `block` of memory, read at each run. `name` is for messages. */
 struct ts_store;
-ts_value ts_place(ts_graph *graph, struct ts_store *store, int block, size_t offset_bytes, ts_dtype dtype,
-                  ts_shape shape, const char *name);
+struct ts_variable;
+ts_value ts_variable_value(ts_graph *graph, struct ts_store *store, const struct ts_variable *variable, int block);
+/* A slice of a block: `count` elements of the real dtype from element `first` on. */
+ts_value ts_block_value(ts_graph *graph, struct ts_store *store, int block, int64_t first, int64_t count);
+
+/* The value is computed into this variable's place in `block` (a gradient into the gradient block) instead of the
+ * arena. */
+void ts_bind(ts_value value, struct ts_store *store, const struct ts_variable *variable, int block);
 
 /* Keeps the value alive until the end of the run, to be read by name (program.h). */
 void ts_output(ts_value value, const char *name);

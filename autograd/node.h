@@ -17,7 +17,8 @@ typedef struct {
     const void *constant;    /* CONSTANT: its bytes */
     struct ts_store *store;  /* PLACE, or a RESULT that is bound to a place */
     int block;
-    size_t offset_bytes;
+    const struct ts_variable *variable; /* whose place in the block; NULL: the slice from `first` on */
+    int64_t first;                      /* element */
 } ts_value_info;
 
 typedef struct {

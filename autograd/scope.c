@@ -1,0 +1,70 @@
+#include "autograd/scope.h"
+
+#include "autograd/node.h"
+
+const char *ts_scope_path(ts_scope s, const char *name)
+{
+    const char *path =
+        s.path[0] ? ts_arena_format(&s.graph->arena, "%s.%s", s.path, name) : ts_arena_strdup(&s.graph->arena, name);
+    if (path)
+        return path;
+    ts_build_fail(s.graph, "scope", "out of memory");
+    return "";
+}
+
+ts_scope ts_sub(ts_scope s, const char *name)
+{
+    s.path = ts_scope_path(s, name);
+    ts_enter(s);
+    return s;
+}
+
+ts_scope ts_sub_index(ts_scope s, const char *name, int i)
+{
+    const char *indexed = ts_arena_format(&s.graph->arena, "%s.%d", name, i);
+    return ts_sub(s, indexed ? indexed : "");
+}
+
+void ts_enter(ts_scope s)
+{
+    ts_graph_set_path(s.graph, s.path);
+}
+
+static ts_value open_variable(ts_scope s, const ts_variable *wanted, int block)
+{
+    if (s.graph->error.code != TS_OK)
+        return ts_poison(s.graph);
+    const ts_variable *v = ts_store_sealed(s.store) ? ts_store_find(s.store, wanted->path)
+                                                    : ts_store_add(s.store, wanted, &s.graph->error);
+    if (s.graph->error.code != TS_OK)
+        return ts_poison(s.graph);
+    if (!v)
+        return ts_build_fail(s.graph, wanted->path, "is not among the parameters; the training graph did not make it");
+    if (!ts_shape_equal(v->type.shape, wanted->type.shape) || v->type.dtype != wanted->type.dtype)
+        return ts_build_fail(s.graph, wanted->path, "is %s %s, this graph expects %s %s", ts_dtype_name(v->type.dtype),
+                             ts_shape_print(v->type.shape).text, ts_dtype_name(wanted->type.dtype),
+                             ts_shape_print(wanted->type.shape).text);
+    return ts_variable_value(s.graph, s.store, v, block);
+}
+
+ts_value ts_param(ts_scope s, const char *name, ts_shape shape, ts_init init, ts_role role)
+{
+    ts_variable wanted = {.path = ts_scope_path(s, name), .role = role, .type = {s.graph->real, shape}, .init = init};
+    return open_variable(s, &wanted, s.block);
+}
+
+ts_value ts_conv_param(ts_scope s, const char *name, ts_shape shape, ts_init init)
+{
+    ts_variable wanted = {.path = ts_scope_path(s, name),
+                          .role = TS_ROLE_WEIGHT,
+                          .type = {s.graph->real, shape},
+                          .init = init,
+                          .conv_layout = true};
+    return open_variable(s, &wanted, s.block);
+}
+
+ts_value ts_state(ts_scope s, const char *name, ts_dtype dtype, ts_shape shape, ts_init init)
+{
+    ts_variable wanted = {.path = ts_scope_path(s, name), .role = TS_ROLE_STATE, .type = {dtype, shape}, .init = init};
+    return open_variable(s, &wanted, TS_BLOCK_STATE);
+}
