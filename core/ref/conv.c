@@ -1,7 +1,8 @@
 /* Convolution over [B, H, W, C], and its two adjoints. All three are the same relation between a large image
  * x [B, H, W, C], a small one y [B, P, Q, O] and weights w [O, R, S, C/groups]:
  *
- *     y[b, p, q, o] = sum over r, s, c of  x[b, p*stride - pad + r*dilation, q*stride - pad + s*dilation, c] w[o, r, s, c]
+ *     y[b, p, q, o] = sum over r, s, c of  x[b, p*stride - pad + r*dilation, q*stride - pad + s*dilation, c] w[o, r, s,
+ * c]
  *
  * where x is zero outside of its bounds, and o and c belong to the same group. */
 #include <stddef.h>
@@ -17,8 +18,15 @@ typedef struct {
 
 static geometry geometry_of(const ts_desc *d, ts_shape x, ts_shape y, ts_shape w)
 {
-    geometry g = {.B = x.dim[0], .H = x.dim[1], .W = x.dim[2], .C = x.dim[3], .P = y.dim[1], .Q = y.dim[2],
-                  .O = y.dim[3], .R = w.dim[1], .S = w.dim[2]};
+    geometry g = {.B = x.dim[0],
+                  .H = x.dim[1],
+                  .W = x.dim[2],
+                  .C = x.dim[3],
+                  .P = y.dim[1],
+                  .Q = y.dim[2],
+                  .O = y.dim[3],
+                  .R = w.dim[1],
+                  .S = w.dim[2]};
     g.c_group = g.C / d->attr.conv.groups;
     g.o_group = g.O / d->attr.conv.groups;
     for (int i = 0; i < 2; i++) {

@@ -32,6 +32,6 @@ void REF(matmul)(const ts_call *call)
         batch *= c.dim[i];
     const int64_t b_step = bs.rank == 2 ? 0 : K * N;
     for (int64_t n = 0; n < batch; n++)
-        multiply(out + n * M * N, a + n * M * K, ta ? 1 : K, ta ? M : 1, b + n * b_step, tb ? 1 : N, tb ? K : 1, bias, M,
-                 N, K);
+        multiply(out + n * M * N, a + n * M * K, ta ? 1 : K, ta ? M : 1, b + n * b_step, tb ? 1 : N, tb ? K : 1, bias,
+                 M, N, K);
 }
