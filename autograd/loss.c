@@ -87,9 +87,8 @@ static ts_value masked_mean(const char *op, ts_value e, ts_value mask)
         return ts_build_fail(g, op, "mask is %s %s for x %s %s, expected x's shape without its last axis",
                              ts_dtype_name(ts_type_of(mask).dtype), ts_shape_print(ts_value_shape(mask)).text,
                              ts_dtype_name(ts_type_of(e).dtype), ts_shape_print(ts_value_shape(e)).text);
-    ts_value fixed = ts_stop_gradient(mask);
-    ts_value total = ts_sum_all(ts_mul(e, ts_reshape(fixed, column)));
-    ts_value count = ts_scale(ts_sum_all(fixed), (double)ts_dim(e, -1));
+    ts_value total = ts_sum_all(ts_mul(e, ts_reshape(mask, column)));
+    ts_value count = ts_scale(ts_sum_all(mask), (double)ts_dim(e, -1));
     return ts_div(total, ts_maximum(count, ts_scalar(g, 1e-30))); /* not 0/0 where nothing counts */
 }
 

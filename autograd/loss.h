@@ -18,16 +18,17 @@ ts_value ts_smooth_l1(ts_value x, ts_value y, double beta);
 
 /* The same three, over the rows that count: sum(mask * e) / (sum(mask) * C).
  *   x, y    [..., C]
- *   mask    [...] of x's dtype: 1 where a row counts, 0 where it is padding. Rows of padding must be finite. No
- *           gradient flows into it. All 0: the loss is 0. */
+ *   mask    [...] of x's dtype: 1 where a row counts, 0 where it is padding (which must be finite). All 0: the
+ *           loss is 0
+ *   errors  also: mask has another shape or dtype */
 ts_value ts_mse_masked(ts_value x, ts_value y, ts_value mask);
 ts_value ts_l1_masked(ts_value x, ts_value y, ts_value mask);
 ts_value ts_smooth_l1_masked(ts_value x, ts_value y, double beta, ts_value mask);
 
 typedef struct {
-    bool ignore;          /* targets equal to ignore_index count for nothing */
-    int64_t ignore_index; /* */
-    double smoothing;     /* in [0, 1): that part of the target is spread evenly over all classes */
+    bool ignore; /* targets equal to ignore_index count for nothing */
+    int64_t ignore_index;
+    double smoothing; /* in [0, 1): that part of the target is spread evenly over all classes */
 } ts_cross_entropy_opts;
 
 /* Mean over the targets that count of  (1-s) * -log p[target] + s * mean(-log p),  p = softmax(logits), s = smoothing.
