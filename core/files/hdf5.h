@@ -129,4 +129,7 @@ ts_status ts_h5_write_text(ts_h5 *file, const char *path, const char *name, cons
  * Owner: the caller frees *image with ts_free. */
 ts_status ts_h5_finish(ts_h5 *file, void **image, size_t *bytes, ts_error *err);
 
+/* The same, durably and atomically at the path of ts_h5_create (replace.h). */
+ts_status ts_h5_save(ts_h5 *file, ts_error *err);
+
 #endif

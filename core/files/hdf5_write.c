@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/files/hdf5_internal.h"
+#include "core/files/replace.h"
 
 enum { CHUNK_BYTES = 1 << 20, GROWTH_BYTES = 1 << 20 };
 
@@ -126,6 +127,16 @@ ts_status ts_h5_finish(ts_h5 *file, void **image, size_t *bytes, ts_error *err)
     *bytes = file->image_bytes;
     file->image = NULL;
     return TS_OK;
+}
+
+ts_status ts_h5_save(ts_h5 *file, ts_error *err)
+{
+    void *image;
+    size_t bytes;
+    TS_TRY(ts_h5_finish(file, &image, &bytes, err));
+    ts_status status = ts_replace_file(file->path, image, bytes, TS_REPLACE_DROP, file->code, err);
+    ts_free(image);
+    return status;
 }
 
 /* ---- what goes into it ---- */

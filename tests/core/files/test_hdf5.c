@@ -22,20 +22,16 @@ static ts_h5 *open_ok(const char *path)
     return file;
 }
 
-static void save(ts_h5 *file, const char *path)
+static void save(ts_h5 *file)
 {
-    void *image;
-    size_t bytes;
-    cr_assert_eq(ts_h5_finish(file, &image, &bytes, &err), TS_OK, "%s", err.text);
-    write_bytes(path, image, bytes);
-    ts_free(image);
+    cr_assert_eq(ts_h5_save(file, &err), TS_OK, "%s", err.text);
     ts_h5_close(file);
 }
 
-static ts_h5 *create_ok(size_t user_block_bytes)
+static ts_h5 *create_ok(const char *path, size_t user_block_bytes)
 {
     ts_h5 *file;
-    cr_assert_eq(ts_h5_create(&file, "new.h5", user_block_bytes, TS_ERR_DATA, &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_h5_create(&file, path, user_block_bytes, TS_ERR_DATA, &err), TS_OK, "%s", err.text);
     return file;
 }
 
@@ -125,7 +121,7 @@ Test(core_files_hdf5, round_trip)
     uint8_t u8[3] = {0, 128, 255};
     uint16_t half[2] = {0x3f80, 0xffff};
     const char *names[3] = {"a", "", "longer name, caf\xc3\xa9"};
-    ts_h5 *file = create_ok(1024);
+    ts_h5 *file = create_ok(scratch("a.h5"), 1024);
     put(file, "/model/encoder.conv1.weight", TS_F32, ts_shape_of(2, 3), f);
     put(file, "d", TS_F64, ts_shape_of(), &d);
     put(file, "i/32", TS_I32, ts_shape_of(2), i32);
@@ -135,7 +131,7 @@ Test(core_files_hdf5, round_trip)
     put(file, "nothing", TS_F32, ts_shape_of(0, 3), f);
     cr_assert_eq(ts_h5_write_strings(file, "/names", names, 3, &err), TS_OK, "%s", err.text);
     cr_assert_eq(ts_h5_write_text(file, "/", "config", "seed: 1\n", &err), TS_OK, "%s", err.text);
-    save(file, scratch("a.h5"));
+    save(file);
 
     file = open_ok(scratch("a.h5"));
     struct {
@@ -175,10 +171,10 @@ Test(core_files_hdf5, large_data_and_texts_and_rows)
     memset(text, 'y', 300000);
     for (int i = 0; i < ROWS * COLUMNS; i++)
         x[i] = (float)i;
-    ts_h5 *file = create_ok(0);
+    ts_h5 *file = create_ok(scratch("b.h5"), 0);
     put(file, "x", TS_F32, ts_shape_of(ROWS, COLUMNS), x);
     cr_assert_eq(ts_h5_write_text(file, "x", "long", text, &err), TS_OK, "%s", err.text);
-    save(file, scratch("b.h5"));
+    save(file);
     file = open_ok(scratch("b.h5"));
     ts_tensor rows = {TS_F32, ts_shape_of(10, COLUMNS), part};
     cr_assert_eq(ts_h5_read_rows(file, "x", 2990, &rows, &err), TS_OK, "%s", err.text);
@@ -207,7 +203,7 @@ Test(core_files_hdf5, same_content_same_bytes)
     size_t bytes[2];
     for (int k = 0; k < 2; k++) {
         float f[3] = {1, 2, 3};
-        ts_h5 *file = create_ok(512);
+        ts_h5 *file = create_ok("same.h5", 512);
         put(file, "g/x", TS_F32, ts_shape_of(3), f);
         cr_assert_eq(ts_h5_finish(file, &image[k], &bytes[k], &err), TS_OK);
         ts_h5_close(file);
@@ -223,7 +219,7 @@ Test(core_files_hdf5, refuses_bad_names)
 {
     const char *bad[] = {"", "/", "a//b", "a/", "a/./b", "..", "x"};
     float f = 1;
-    ts_h5 *file = create_ok(0);
+    ts_h5 *file = create_ok("names.h5", 0);
     put(file, "x", TS_F32, ts_shape_of(), &f);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         ts_named_tensor t = {bad[i], {TS_F32, ts_shape_of(), &f}};
@@ -367,9 +363,9 @@ Test(core_files_hdf5, threads_take_turns)
 Test(core_files_hdf5, damaged_metadata)
 {
     float f[3] = {1, 2, 3};
-    ts_h5 *file = create_ok(0);
+    ts_h5 *file = create_ok(scratch("c.h5"), 0);
     put(file, "g/x", TS_F32, ts_shape_of(3), f);
-    save(file, scratch("c.h5"));
+    save(file);
     size_t bytes;
     unsigned char *image = read_bytes(scratch("c.h5"), &bytes);
     int refused = 0;
