@@ -189,24 +189,27 @@ static void make_slots(planner *p)
     }
 }
 
-static const slot *sort_slots; /* qsort has no argument for a context; set and used by place_slots alone */
+typedef struct {
+    size_t bytes;
+    int32_t slot;
+} sized;
 
 static int by_size(const void *a, const void *b)
 {
-    const slot *x = &sort_slots[*(const int32_t *)a], *y = &sort_slots[*(const int32_t *)b];
+    const sized *x = a, *y = b;
     if (x->bytes != y->bytes)
         return x->bytes < y->bytes ? 1 : -1;
-    return *(const int32_t *)a < *(const int32_t *)b ? -1 : 1;
+    return x->slot < y->slot ? -1 : 1;
 }
 
 /* The lowest place where `s` meets none of the slots placed before it that live at the same time. */
-static size_t lowest_place(const planner *p, const int32_t *order, int32_t placed, const slot *s)
+static size_t lowest_place(const planner *p, const sized *order, int32_t placed, const slot *s)
 {
     size_t at = 0;
     for (bool moved = true; moved;) {
         moved = false;
         for (int32_t i = 0; i < placed; i++) {
-            const slot *o = &p->slots[order[i]];
+            const slot *o = &p->slots[order[i].slot];
             bool together = o->first <= s->last && s->first <= o->last;
             if (together && at < o->offset + o->bytes && o->offset < at + s->bytes) {
                 at = o->offset + o->bytes;
@@ -220,17 +223,16 @@ static size_t lowest_place(const planner *p, const int32_t *order, int32_t place
 /* Largest first, each at the lowest free place: within a few per cent of the largest sum of what lives at once. */
 static ts_status place_slots(planner *p, ts_error *err)
 {
-    size_t bytes = (size_t)p->slot_count * sizeof(int32_t);
-    int32_t *order = ts_alloc(bytes);
+    size_t bytes = (size_t)p->slot_count * sizeof(sized);
+    sized *order = ts_alloc(bytes);
     if (!order)
         return ts_out_of_memory(err, bytes);
     for (int32_t i = 0; i < p->slot_count; i++)
-        order[i] = i;
-    sort_slots = p->slots;
+        order[i] = (sized){p->slots[i].bytes, i};
     if (p->slot_count)
         qsort(order, (size_t)p->slot_count, sizeof *order, by_size);
     for (int32_t i = 0; i < p->slot_count; i++) {
-        slot *s = &p->slots[order[i]];
+        slot *s = &p->slots[order[i].slot];
         s->offset = lowest_place(p, order, i, s);
         if (s->offset + s->bytes > p->plan->arena_bytes)
             p->plan->arena_bytes = s->offset + s->bytes;
