@@ -1,0 +1,206 @@
+#include "train/data.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "train/data_kinds.h"
+
+const ts_dataset_kind *const ts_dataset_kinds[] = {
+    &ts_dataset_shapes,
+    &ts_dataset_idx,
+    &ts_dataset_cifar,
+    NULL,
+};
+
+const char *const ts_on_error_names[] = {"stop", "skip", NULL};
+
+const char *ts_split_name(ts_split split)
+{
+    return split == TS_SPLIT_TRAIN ? "train" : "val";
+}
+
+const ts_dataset_kind *ts_dataset_kind_find(const char *name)
+{
+    for (const ts_dataset_kind *const *kind = ts_dataset_kinds; *kind; kind++)
+        if (strcmp((*kind)->table->kind, name) == 0)
+            return *kind;
+    return NULL;
+}
+
+uint64_t ts_draw_below(ts_draws *draws, uint64_t n)
+{
+    return ts_random_below(draws->key, draws->epoch, draws->next++, n);
+}
+
+float ts_draw_uniform(ts_draws *draws)
+{
+    return (float)ts_draw_below(draws, 1 << 24) * 0x1p-24f;
+}
+
+static const char *kind_name(const ts_dataset *data)
+{
+    return data->kind->table->kind;
+}
+
+/* How many of n sources are held out: never all of them, and never none where some are asked for. */
+static int64_t held_out(int64_t n, double fraction)
+{
+    int64_t count = (int64_t)((double)n * fraction + 0.5);
+    if (count < 1 && fraction > 0)
+        count = 1;
+    return count < n ? count : n - 1;
+}
+
+/* Marks the sources that belong to validation: the first of a fixed permutation, whatever the seed of the run is. */
+static ts_status mark_held_out(int64_t n, int64_t count, uint8_t *mark, ts_error *err)
+{
+    int64_t *order = ts_calloc((size_t)n, sizeof *order);
+    if (!order)
+        return ts_out_of_memory(err, (size_t)n * sizeof *order);
+    ts_random_permutation((ts_random_key){0, ts_random_stream("data.split")}, 0, n, order);
+    for (int64_t i = 0; i < count; i++)
+        mark[order[i]] = 1;
+    ts_free(order);
+    return TS_OK;
+}
+
+static ts_status no_items(const ts_dataset *data, ts_error *err)
+{
+    if (data->split == TS_SPLIT_VAL && data->val_fraction <= 0)
+        return ts_fail(err, TS_ERR_USAGE, "data %s: no validation items: val_fraction is 0; set data.val_fraction=0.1",
+                       kind_name(data));
+    return ts_fail(err, TS_ERR_DATA,
+                   "data %s: no items for the %s split: %" PRId64 " in all, val_fraction %g; at least 2 are needed",
+                   kind_name(data), ts_split_name(data->split), data->sources, data->val_fraction);
+}
+
+/* The sources of this split, ascending, cut at the limit. */
+static ts_status choose(ts_dataset *data, ts_error *err)
+{
+    int64_t n = data->sources, held = data->own_split ? 0 : held_out(n, data->val_fraction);
+    bool own = data->own_split, val = data->split == TS_SPLIT_VAL;
+    uint8_t *mark = ts_calloc((size_t)n, 1);
+    data->chosen = ts_calloc((size_t)n, sizeof *data->chosen);
+    ts_status status = mark && data->chosen ? TS_OK : ts_out_of_memory(err, (size_t)n * sizeof *data->chosen);
+    if (status == TS_OK)
+        status = mark_held_out(n, held, mark, err);
+    int64_t limit = data->limit > 0 ? data->limit : INT64_MAX;
+    for (int64_t i = 0; status == TS_OK && i < n && data->chosen_count < limit; i++)
+        if (own || mark[i] == val)
+            data->chosen[data->chosen_count++] = i;
+    ts_free(mark);
+    return status == TS_OK && data->chosen_count == 0 ? no_items(data, err) : status;
+}
+
+static ts_status finish_open(ts_dataset *data, ts_error *err)
+{
+    if (!TS_ASSERT(data->sources >= 1 && data->item.rank >= 1))
+        return ts_fail(err, TS_ERR_RUNTIME, "internal error: data %s opened without items", kind_name(data));
+    TS_TRY(choose(data, err));
+    data->repeat = data->repeat < 1 ? 1 : data->repeat;
+    if (__builtin_mul_overflow(data->chosen_count, data->repeat, &data->count))
+        return ts_fail(err, TS_ERR_USAGE, "data %s: %" PRId64 " items times %" PRId64 " crops do not fit in 64 bits",
+                       kind_name(data), data->chosen_count, data->repeat);
+    data->broken = ts_calloc((size_t)data->chosen_count, sizeof *data->broken);
+    return data->broken ? TS_OK : ts_out_of_memory(err, (size_t)data->chosen_count);
+}
+
+ts_status ts_dataset_open(ts_dataset **out, const ts_dataset_kind *kind, const void *options, ts_split split,
+                          uint64_t seed, ts_error *err)
+{
+    *out = NULL;
+    ts_dataset *data = ts_calloc(1, sizeof *data);
+    if (!data)
+        return ts_out_of_memory(err, sizeof *data);
+    *data = (ts_dataset){.kind = kind, .split = split, .seed = seed};
+    pthread_mutex_init(&data->lock, NULL);
+    ts_status status = kind->open(data, options, err);
+    if (status == TS_OK)
+        status = finish_open(data, err);
+    if (status == TS_OK)
+        *out = data;
+    else
+        ts_dataset_close(data);
+    return status;
+}
+
+void ts_dataset_close(ts_dataset *data)
+{
+    if (!data)
+        return;
+    if (data->kind->close)
+        data->kind->close(data);
+    if (data->bytes)
+        ts_free_aligned(data->bytes, (size_t)(data->sources * ts_shape_count(data->item)));
+    pthread_mutex_destroy(&data->lock);
+    ts_free(data->chosen);
+    ts_free((void *)data->broken);
+    ts_free(data);
+}
+
+/* Validation has one epoch and one seed. */
+static ts_draws draws_of(const ts_dataset *data, int64_t index, uint64_t epoch)
+{
+    bool val = data->split == TS_SPLIT_VAL;
+    return (ts_draws){.key = {val ? 0 : data->seed, ts_random_stream(val ? "data.val" : "data.train")},
+                      .epoch = val ? 0 : epoch,
+                      .next = (uint64_t)index * TS_DRAWS_PER_ITEM};
+}
+
+static void note_skip(ts_dataset *data, int64_t place, const ts_error *why)
+{
+    if (atomic_exchange(&data->broken[place], 1))
+        return; /* another reader met it first */
+    pthread_mutex_lock(&data->lock);
+    if (data->skipped++ == 0)
+        data->first_skip = *why;
+    pthread_mutex_unlock(&data->lock);
+}
+
+ts_status ts_dataset_read(ts_dataset *data, int64_t index, uint64_t epoch, float *out, ts_error *err)
+{
+    if (!TS_ASSERT(index >= 0 && index < data->count))
+        return ts_fail(err, TS_ERR_RUNTIME, "internal error: data %s: item %" PRId64 " of %" PRId64, kind_name(data),
+                       index, data->count);
+    for (int64_t tried = 0; tried < data->chosen_count; tried++) {
+        int64_t place = (index % data->chosen_count + tried) % data->chosen_count;
+        if (atomic_load(&data->broken[place]))
+            continue;
+        ts_draws draws = draws_of(data, index, epoch);
+        ts_error why = {0};
+        ts_status status = data->kind->read(data, data->chosen[place], &draws, out, &why);
+        if (status == TS_ERR_DATA && data->skip_broken) {
+            note_skip(data, place, &why);
+            continue;
+        }
+        if (status != TS_OK && err)
+            *err = why;
+        return status;
+    }
+    ts_error first;
+    int64_t skipped = ts_dataset_skipped(data, &first);
+    return ts_fail(err, TS_ERR_DATA, "data %s: all %" PRId64 " items are broken; the first: %s", kind_name(data),
+                   skipped, first.text);
+}
+
+int64_t ts_dataset_skipped(ts_dataset *data, ts_error *first)
+{
+    pthread_mutex_lock(&data->lock);
+    int64_t skipped = data->skipped;
+    if (first)
+        *first = data->first_skip;
+    pthread_mutex_unlock(&data->lock);
+    return skipped;
+}
+
+ts_status ts_dataset_read_bytes(ts_dataset *data, int64_t source, ts_draws *draws, float *out, ts_error *err)
+{
+    (void)err;
+    int64_t n = ts_shape_count(data->item);
+    ts_pixels_to_float(data->range, data->bytes + source * n, n, out);
+    if (data->flip && data->split == TS_SPLIT_TRAIN && ts_draw_below(draws, 2))
+        ts_pixels_mirror(out, data->item.dim[0], data->item.dim[1], data->item.dim[2]);
+    return TS_OK;
+}
