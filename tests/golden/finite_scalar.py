@@ -1,8 +1,9 @@
 """Golden vectors of finite scalar quantization, written from its formulas.
 
-Notation: L levels of a dimension, h = L // 2, offset o = 1/2 for even L. A code is the rounded, bounded value over h; its
-level k = round + h counts from 0; the id is sum(k_i * product(L_0 .. L_{i-1})), the first dimension least significant.
+Notation: L levels of a dimension, h = L // 2, offset o = 1/2 for even L. A code is the rounded, bounded value over h;
+its level k = round + h counts from 0; the id is sum(k_i * product(L_0 .. L_{i-1})): the first dimension counts least.
 """
+
 import math
 
 import torch
@@ -64,8 +65,8 @@ def levels_of(ids, levels):
 
 def margin(z, levels, bound, hard=False):
     """How far the sample closest to a rounding boundary is from it."""
-    b = bounded(z.double(), levels, bound, hard)
-    return float((b - b.floor() - 0.5).abs().min()) if bound != "symmetric" else float(((b + 0.5) - (b + 0.5).round()).abs().min())
+    b = bounded(z.double(), levels, bound, hard) + 0.5
+    return float((b - b.round()).abs().min())
 
 
 def tolerance(case, path):
@@ -103,7 +104,7 @@ def projections(seed, dim, width, bias):
     torch.manual_seed(seed)
     out = {}
     for name, o, i in (("project_in", width, dim), ("project_out", dim, width)):
-        out[f"param/{name}.weight"] = torch.randn(o, i) / i ** 0.5
+        out[f"param/{name}.weight"] = torch.randn(o, i) / i**0.5
         if bias:
             out[f"param/{name}.bias"] = torch.randn(o) * 0.1
     return out
@@ -112,7 +113,12 @@ def projections(seed, dim, width, bias):
 def sized(values):
     """The numbers that every case's attributes hold."""
     levels, books, dim = values["levels"], values["num_codebooks"], values["dim"]
-    return dict(codebook_dim=len(levels), codebook_size=math.prod(levels), has_projections=int(dim != len(levels) * books), **values)
+    return dict(
+        codebook_dim=len(levels),
+        codebook_size=math.prod(levels),
+        has_projections=int(dim != len(levels) * books),
+        **values,
+    )
 
 
 class Forward:
@@ -161,8 +167,13 @@ class MotionMillion:
         (out.sum() if r is None else (out * torch.tensor(r)).sum()).backward()
         used = torch.bincount(f.ids.flatten(), minlength=a["codebook_size"])
         p = used / f.ids.numel()
-        results = {"out/out": out, "out/indices": f.merged(f.ids), "grad/z": z.grad, "out/activate": (used > 0).float().mean(),
-                   "out/perplexity": torch.exp(-(p * torch.log(p + 1e-7)).sum())}
+        results = {
+            "out/out": out,
+            "out/indices": f.merged(f.ids),
+            "grad/z": z.grad,
+            "out/activate": (used > 0).float().mean(),
+            "out/perplexity": torch.exp(-(p * torch.log(p + 1e-7)).sum()),
+        }
         results.update({"grad/param/" + n: p.grad for n, p in params.items()})
         return {**results, **(MotionMillion.grid_results(case, f) if r is None else MotionMillion.probes(case, f))}
 
@@ -187,9 +198,12 @@ class MotionMillion:
     def probes(case, f):
         image = len(case.attrs["shape"]) > 3
         decoded = f.decode()
-        results = {"out/commit_loss": torch.zeros(()), "probe/indices": f.merged(f.ids),
-                   "probe/level_indices": levels_of(f.merged(f.ids), f.levels),
-                   "probe/indices_to_codes": to_first(decoded) if image else decoded}
+        results = {
+            "out/commit_loss": torch.zeros(()),
+            "probe/indices": f.merged(f.ids),
+            "probe/level_indices": levels_of(f.merged(f.ids), f.levels),
+            "probe/indices_to_codes": to_first(decoded) if image else decoded,
+        }
         if case.attrs["codebook_size"] <= 4375:
             results["out/implicit_codebook"] = f.implicit()
         if case.attrs["dequantize_ok"]:
@@ -199,11 +213,17 @@ class MotionMillion:
 
     @staticmethod
     def cases():
-        for i, (name, levels, dim, books, shape, bias, scale) in enumerate([
-                ("l865", [8, 6, 5], 3, 1, (2, 3, 40), 1, 1.0), ("l8555_proj16", [8, 5, 5, 5], 16, 1, (2, 16, 24), 1, 1.0),
-                ("l86_c2_img", [8, 6], 4, 2, (2, 4, 3, 5), 1, 1.0), ("l333_c2_proj10", [3, 3, 3], 10, 2, (2, 10, 12), 1, 1.0),
-                ("l75555_wide", [7, 5, 5, 5, 5], 5, 1, (2, 5, 12), 1, 3.0), ("l5_proj9_nobias", [5], 9, 1, (1, 9, 21), 0, 1.0),
-                ("l4777", [4, 7, 7, 7], 4, 1, (1, 4, 17), 1, 1.5)]):
+        for i, (name, levels, dim, books, shape, bias, scale) in enumerate(
+            [
+                ("l865", [8, 6, 5], 3, 1, (2, 3, 40), 1, 1.0),
+                ("l8555_proj16", [8, 5, 5, 5], 16, 1, (2, 16, 24), 1, 1.0),
+                ("l86_c2_img", [8, 6], 4, 2, (2, 4, 3, 5), 1, 1.0),
+                ("l333_c2_proj10", [3, 3, 3], 10, 2, (2, 10, 12), 1, 1.0),
+                ("l75555_wide", [7, 5, 5, 5, 5], 5, 1, (2, 5, 12), 1, 3.0),
+                ("l5_proj9_nobias", [5], 9, 1, (1, 9, 21), 0, 1.0),
+                ("l4777", [4, 7, 7, 7], 4, 1, (1, 4, 17), 1, 1.5),
+            ]
+        ):
             attrs = sized(dict(levels=levels, dim=dim, num_codebooks=books, bias=bias, shape=list(shape)))
             data = projections(7000 + i, dim, len(levels) * books, bias) if attrs["has_projections"] else {}
             weights = {n[6:]: v for n, v in data.items()}
@@ -215,13 +235,23 @@ class MotionMillion:
 
     @staticmethod
     def grids():
-        for name, levels in (("grid_8655", [8, 6, 5, 5]), ("grid_8888", [8, 8, 8, 8]), ("quirk_truncation_26_27_5", [26, 27, 5])):
+        for name, levels in (
+            ("grid_8655", [8, 6, 5, 5]),
+            ("grid_8888", [8, 8, 8, 8]),
+            ("quirk_truncation_26_27_5", [26, 27, 5]),
+        ):
             line = torch.linspace(-5.5, 5.5, 400)
             safe = [v for v in line if margin(v.expand(len(levels)), levels, "lucidrains") > 1e-4]
             line = torch.cat([torch.stack(safe), torch.tensor([-50.0, 50.0, -1e4, 1e4, 1e-7, -1e-7])])
             z = line.expand(1, len(levels), len(line)).contiguous()
-            yield Case(name, dict(sized(dict(levels=levels, dim=len(levels), num_codebooks=1)),
-                                  note="same scalar in every dimension; loss=sum(out)"), {"in/z": z})
+            yield Case(
+                name,
+                dict(
+                    sized(dict(levels=levels, dim=len(levels), num_codebooks=1)),
+                    note="same scalar in every dimension; loss=sum(out)",
+                ),
+                {"in/z": z},
+            )
 
 
 class Lucidrains:
@@ -238,21 +268,38 @@ class Lucidrains:
         z = torch.tensor(case.data["in/z"]).requires_grad_()
         first = bool(a.get("channel_first")) or z.dim() > 3
         rotation = params.pop("orthogonal_rot").detach() if "orthogonal_rot" in params else None
-        f = Forward(to_last(z) if first else z, a["levels"], a["num_codebooks"], params, bound, bool(a.get("bound_hard_clamp")), rotation)
+        f = Forward(
+            to_last(z) if first else z,
+            a["levels"],
+            a["num_codebooks"],
+            params,
+            bound,
+            bool(a.get("bound_hard_clamp")),
+            rotation,
+        )
         place = to_first if first else lambda x: x
         out = place(f.out)
         (out * torch.tensor(case.data["in/r"])).sum().backward()
         results = {"out/out": out, "grad/z": z.grad, **{"grad/param/" + n: p.grad for n, p in params.items()}}
         if a.get("return_indices", 1):
             ids = f.merged(f.ids)
-            results.update({"out/indices": ids, "probe/indices": ids, "probe/level_indices": levels_of(ids, f.levels),
-                            "probe/indices_to_codes": place(f.decode()), "out/implicit_codebook": f.implicit()})
+            results.update(
+                {
+                    "out/indices": ids,
+                    "probe/indices": ids,
+                    "probe/level_indices": levels_of(ids, f.levels),
+                    "probe/indices_to_codes": place(f.decode()),
+                    "out/implicit_codebook": f.implicit(),
+                }
+            )
         return results
 
     @staticmethod
     def cases():
-        for i, (name, levels, dim, books, shape, options) in enumerate([
-                ("plain_865", [8, 6, 5], 3, 1, (2, 20, 3), {}), ("sym_8555", [8, 5, 5, 5], 4, 1, (2, 20, 4), dict(preserve_symmetry=1)),
+        for i, (name, levels, dim, books, shape, options) in enumerate(
+            [
+                ("plain_865", [8, 6, 5], 3, 1, (2, 20, 3), {}),
+                ("sym_8555", [8, 5, 5, 5], 4, 1, (2, 20, 4), dict(preserve_symmetry=1)),
                 ("sym_hard_7433", [7, 4, 3, 3], 4, 1, (2, 20, 4), dict(preserve_symmetry=1, bound_hard_clamp=1)),
                 ("hard_865", [8, 6, 5], 3, 1, (2, 20, 3), dict(bound_hard_clamp=1)),
                 ("sym_level2", [2, 2, 2], 3, 1, (3, 16, 3), dict(preserve_symmetry=1)),
@@ -260,13 +307,19 @@ class Lucidrains:
                 ("img_proj7_nobias", [8, 6, 5], 7, 1, (2, 7, 4, 3), dict(projection_has_bias=0)),
                 ("chfirst_75", [7, 5], 2, 1, (2, 2, 15), dict(channel_first=1)),
                 ("ortho_555", [5, 5, 5], 3, 1, (2, 20, 3), dict(orthogonal_rotation=1)),
-                ("noidx_54", [5, 4], 2, 1, (2, 10, 2), dict(return_indices=0))]):
+                ("noidx_54", [5, 4], 2, 1, (2, 10, 2), dict(return_indices=0)),
+            ]
+        ):
             yield Lucidrains.case(i, name, levels, dim, books, shape, options)
 
     @staticmethod
     def case(i, name, levels, dim, books, shape, options):
         attrs = dict(sized(dict(levels=levels, dim=dim, num_codebooks=books, shape=list(shape))), **options)
-        data = projections(8000 + i, dim, len(levels) * books, options.get("projection_has_bias", 1)) if attrs["has_projections"] else {}
+        data = (
+            projections(8000 + i, dim, len(levels) * books, options.get("projection_has_bias", 1))
+            if attrs["has_projections"]
+            else {}
+        )
         weights = {n[6:]: v for n, v in data.items()}
         if options.get("orthogonal_rotation"):
             torch.manual_seed(8100)
@@ -293,16 +346,32 @@ class Bounds:
         codes, level = quantize(z, a["levels"], a["bound"], hard)
         (codes * torch.tensor(case.data["in/r"])).sum().backward()
         ids = ids_of(level, a["levels"])
-        return {"out/out": codes, "out/indices": ids, "out/bounded": bounded(z, a["levels"], a["bound"], hard), "grad/z": z.grad,
-                "probe/level_indices": level, "probe/indices_to_codes": codes_of(levels_of(ids, a["levels"]), a["levels"], a["bound"])}
+        return {
+            "out/out": codes,
+            "out/indices": ids,
+            "out/bounded": bounded(z, a["levels"], a["bound"], hard),
+            "grad/z": z.grad,
+            "probe/level_indices": level,
+            "probe/indices_to_codes": codes_of(levels_of(ids, a["levels"]), a["levels"], a["bound"]),
+        }
 
     @staticmethod
     def cases():
-        sets = {"865": [8, 6, 5], "75555": [7, 5, 5, 5, 5], "3": [3], "88888855": [8, 8, 8, 8, 8, 8, 5, 5], "2_5": [2, 5]}
+        sets = {
+            "865": [8, 6, 5],
+            "75555": [7, 5, 5, 5, 5],
+            "3": [3],
+            "88888855": [8, 8, 8, 8, 8, 8, 5, 5],
+            "2_5": [2, 5],
+        }
         for i, (label, levels) in enumerate(sets.items()):
             for bound, hard in (("lucidrains", 0), ("google", 0), ("symmetric", 0), ("symmetric", 1)):
                 if bound == "lucidrains" and 2 in levels:
                     continue
-                z, r, found = draw(1000 * i + 77, (48 if len(levels) < 8 else 16, len(levels)), 1.2, levels, bound, bool(hard))
-                attrs = dict(levels=levels, bound=bound, hard=hard, codebook_size=math.prod(levels), loss="sum(out*r)", **found)
+                z, r, found = draw(
+                    1000 * i + 77, (48 if len(levels) < 8 else 16, len(levels)), 1.2, levels, bound, bool(hard)
+                )
+                attrs = dict(
+                    levels=levels, bound=bound, hard=hard, codebook_size=math.prod(levels), loss="sum(out*r)", **found
+                )
                 yield Case(f"{bound}{'_hard' if hard else ''}_{label}", attrs, {"in/z": z, "in/r": r})

@@ -6,6 +6,7 @@
 
 Needs torch, h5py and numpy. Everything is computed in float32 on the CPU, with one thread.
 """
+
 import argparse
 import os
 import sys
@@ -18,8 +19,15 @@ import ops
 import vector
 import vectors
 
-FILES = {"ops": ops, "fsq_motionmillion": finite_scalar.MotionMillion, "fsq_lucidrains": finite_scalar.Lucidrains,
-         "fsq_bounds": finite_scalar.Bounds, "vq_classic": vector.Classic, "vq_t2mgpt": vector.T2mGpt, "vqvae_image": image_model}
+FILES = {
+    "ops": ops,
+    "fsq_motionmillion": finite_scalar.MotionMillion,
+    "fsq_lucidrains": finite_scalar.Lucidrains,
+    "fsq_bounds": finite_scalar.Bounds,
+    "vq_classic": vector.Classic,
+    "vq_t2mgpt": vector.T2mGpt,
+    "vqvae_image": image_model,
+}
 
 
 def data_of(case, computed):
@@ -31,7 +39,13 @@ def generate(out, topic):
     module = FILES[topic]
     cases = [data_of(case, module.compute(case)) for case in module.cases()]
     path = os.path.join(out, topic + ".h5")
-    about = {"topic": topic, "split": "project", "upstream": "tests/golden/generate.py", "commit": "-", "torch": torch.__version__}
+    about = {
+        "topic": topic,
+        "split": "project",
+        "upstream": "tests/golden/generate.py",
+        "commit": "-",
+        "torch": torch.__version__,
+    }
     vectors.write(path, {**about, **module.ABOUT}, cases)
     print(f"{path}: {len(cases)} cases, {os.path.getsize(path)} bytes")
 
@@ -46,8 +60,11 @@ def check_case(module, case):
         if name not in computed:
             wrong.append(f"{case.name}/{name}: not recomputed")
             continue
-        share = module.compare(case, name, computed[name]) if hasattr(module, "compare") else \
-            vectors.difference(computed[name], case.data[name], *module.tolerance(case, name))
+        share = (
+            module.compare(case, name, computed[name])
+            if hasattr(module, "compare")
+            else vectors.difference(computed[name], case.data[name], *module.tolerance(case, name))
+        )
         worst = max(worst, share)
         if not share <= 1:
             wrong.append(f"{case.name}/{name}: {share:.3g} times the tolerance")
@@ -63,7 +80,11 @@ def check(folder, topic):
     for case in cases:
         lines, share = check_case(module, case)
         wrong, worst = wrong + lines, max(worst, share)
-    print("\n".join(wrong + [f"{path}: {len(cases)} cases, {len(wrong)} wrong, worst deviation {worst:.3g} of the tolerance"]))
+    print(
+        "\n".join(
+            wrong + [f"{path}: {len(cases)} cases, {len(wrong)} wrong, worst deviation {worst:.3g} of the tolerance"]
+        )
+    )
     return len(wrong)
 
 

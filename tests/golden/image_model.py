@@ -1,4 +1,5 @@
-"""Golden vectors of one whole model: the classic VQ-VAE on small images, codebook by gradient and EMA, three Adam steps."""
+"""Golden vectors of one whole model: the classic VQ-VAE on small images, codebook by gradient and EMA, three steps."""
+
 import os
 import sys
 
@@ -20,8 +21,11 @@ LATER = [r"step[12]/(?!after/).*"]
 
 def model_of(case):
     a = case.attrs
-    quantizer = MovingCodebook(a["num_embeddings"], a["embedding_dim"], a["commitment_cost"], a["decay"]) if a["decay"] else \
-        NamedCodebook(a["num_embeddings"], a["embedding_dim"], a["commitment_cost"])
+    quantizer = (
+        MovingCodebook(a["num_embeddings"], a["embedding_dim"], a["commitment_cost"], a["decay"])
+        if a["decay"]
+        else NamedCodebook(a["num_embeddings"], a["embedding_dim"], a["commitment_cost"])
+    )
     return Classic(quantizer, a["embedding_dim"], a["num_hiddens"], a["num_residual_hiddens"], a["num_residual_layers"])
 
 
@@ -35,15 +39,28 @@ def stepped(model, opt, x, variance):
     (error + vq_loss).backward()
     grads = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
     opt.step()
-    return {"recon": recon, "indices": ids, "vq_loss": vq_loss, "perplexity": spread, "recon_error": error, "loss": error + vq_loss,
-            "z_e": z}, grads, least
+    return (
+        {
+            "recon": recon,
+            "indices": ids,
+            "vq_loss": vq_loss,
+            "perplexity": spread,
+            "recon_error": error,
+            "loss": error + vq_loss,
+            "z_e": z,
+        },
+        grads,
+        least,
+    )
 
 
 def compute(case):
     a, results, least = case.attrs, {}, float("inf")
     model = model_of(case)
     model.load_state_dict({n[6:]: torch.tensor(v) for n, v in case.data.items() if n.startswith("param/")})
-    opt = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], a["lr"], (a["beta1"], a["beta2"]), a["adam_eps"])
+    opt = torch.optim.Adam(
+        [p for p in model.parameters() if p.requires_grad], a["lr"], (a["beta1"], a["beta2"]), a["adam_eps"]
+    )
     for step, x in enumerate(torch.tensor(case.data["in/x"])):
         at = f"step{step}/"
         out, grads, found = stepped(model, opt, x, a["data_variance"])
@@ -57,7 +74,7 @@ def compute(case):
 
 
 def compare(case, path, got):
-    """Adam normalises: where a gradient is rounding noise, a parameter moves by up to the learning rate in any direction."""
+    """Adam normalises: where a gradient is rounding noise, a parameter moves by up to the rate in any direction."""
     want = case.data[path]
     if "/after/" in path:
         step, name = int(path[4]) + 1, path.split("/after/")[1]
@@ -88,10 +105,25 @@ def pictures(count, size):
 def drawn(name, codes, size, decay, seed):
     torch.manual_seed(seed)
     x = pictures(9, size).view(3, 3, 3, size, size)
-    attrs = dict(num_embeddings=codes, embedding_dim=8, commitment_cost=0.25, decay=decay, image_size=size, num_hiddens=16,
-                 num_residual_hiddens=8, num_residual_layers=2, lr=1e-3, beta1=0.9, beta2=0.999, adam_eps=1e-8,
-                 data_variance=float(x.var()), seed=seed, loss="mse(recon,x)/data_variance + vq_loss",
-                 note="inputs: generated gradients and discs", note_ema="_ema_w starts as the embedding, _ema_cluster_size as 1" if decay else "")
+    attrs = dict(
+        num_embeddings=codes,
+        embedding_dim=8,
+        commitment_cost=0.25,
+        decay=decay,
+        image_size=size,
+        num_hiddens=16,
+        num_residual_hiddens=8,
+        num_residual_layers=2,
+        lr=1e-3,
+        beta1=0.9,
+        beta2=0.999,
+        adam_eps=1e-8,
+        data_variance=float(x.var()),
+        seed=seed,
+        loss="mse(recon,x)/data_variance + vq_loss",
+        note="inputs: generated gradients and discs",
+        note_ema="_ema_w starts as the embedding, _ema_cluster_size as 1" if decay else "",
+    )
     case = Case(name, attrs, {"in/x": x})
     model = model_of(case)
     with torch.no_grad():  # spread outputs and codes among them, so that many are used

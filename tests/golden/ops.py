@@ -3,6 +3,7 @@
 The part of a case's name up to its first variant says which operation it is (the longest key of OPS that is a prefix);
 attributes hold its options. In torch's layouts. The scalar that is differentiated is sum(out * r).
 """
+
 import torch
 import torch.nn.functional as F
 
@@ -31,11 +32,15 @@ def attention(q, k, v, a):
 
 
 def conv(call):
-    return lambda t, a: call(t["x"], t["w"], t.get("b"), a["stride"], a["padding"], dilation=a["dilation"], groups=a["groups"])
+    return lambda t, a: call(
+        t["x"], t["w"], t.get("b"), a["stride"], a["padding"], dilation=a["dilation"], groups=a["groups"]
+    )
 
 
 def conv_transpose(call):
-    return lambda t, a: call(t["x"], t["w"], t.get("b"), a["stride"], a["padding"], a["output_padding"], a["groups"], a["dilation"])
+    return lambda t, a: call(
+        t["x"], t["w"], t.get("b"), a["stride"], a["padding"], a["output_padding"], a["groups"], a["dilation"]
+    )
 
 
 def unary(f):
@@ -51,7 +56,7 @@ def reduction(f):
 
 
 def gelu_tanh(x):
-    return 0.5 * x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x ** 3)))
+    return 0.5 * x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x**3)))
 
 
 def part(t, a):
@@ -63,28 +68,53 @@ def batch_norm_eval(t, a):
 
 
 OPS = {
-    "add": binary(torch.add), "sub": binary(torch.sub), "mul": binary(torch.mul), "div": binary(torch.div),
-    "maximum": binary(torch.maximum), "minimum": binary(torch.minimum),
-    "relu": unary(F.relu), "leaky_relu": lambda t, a: F.leaky_relu(t["x"], a.get("slope", 0.2)), "elu": unary(F.elu),
-    "gelu_erf": unary(F.gelu), "gelu_tanh": unary(gelu_tanh), "silu": unary(F.silu), "sigmoid": unary(torch.sigmoid),
-    "tanh": unary(torch.tanh), "softplus": unary(F.softplus), "exp": unary(torch.exp), "log": unary(torch.log),
-    "sqrt": unary(torch.sqrt), "rsqrt": unary(torch.rsqrt), "square": unary(torch.square), "abs": unary(torch.abs),
-    "sin": unary(torch.sin), "cos": unary(torch.cos), "neg": unary(torch.neg),
+    "add": binary(torch.add),
+    "sub": binary(torch.sub),
+    "mul": binary(torch.mul),
+    "div": binary(torch.div),
+    "maximum": binary(torch.maximum),
+    "minimum": binary(torch.minimum),
+    "relu": unary(F.relu),
+    "leaky_relu": lambda t, a: F.leaky_relu(t["x"], a.get("slope", 0.2)),
+    "elu": unary(F.elu),
+    "gelu_erf": unary(F.gelu),
+    "gelu_tanh": unary(gelu_tanh),
+    "silu": unary(F.silu),
+    "sigmoid": unary(torch.sigmoid),
+    "tanh": unary(torch.tanh),
+    "softplus": unary(F.softplus),
+    "exp": unary(torch.exp),
+    "log": unary(torch.log),
+    "sqrt": unary(torch.sqrt),
+    "rsqrt": unary(torch.rsqrt),
+    "square": unary(torch.square),
+    "abs": unary(torch.abs),
+    "sin": unary(torch.sin),
+    "cos": unary(torch.cos),
+    "neg": unary(torch.neg),
     "smooth_abs": unary(lambda x: F.smooth_l1_loss(x, torch.zeros_like(x), reduction="none")),
     "clamp": lambda t, a: t["x"].clamp(a["lo"], a["hi"]),
     "where": lambda t, a: torch.where(t["cond"] != 0, t["x"], t["y"]),
-    "sum": reduction(torch.sum), "mean": reduction(torch.mean), "max": reduction(torch.amax), "min": reduction(torch.amin),
+    "sum": reduction(torch.sum),
+    "mean": reduction(torch.mean),
+    "max": reduction(torch.amax),
+    "min": reduction(torch.amin),
     "cumsum": lambda t, a: t["x"].cumsum(1),
-    "concat": lambda t, a: torch.cat([t["x"], t["y"]], a["axis"]), "slice": part,
+    "concat": lambda t, a: torch.cat([t["x"], t["y"]], a["axis"]),
+    "slice": part,
     "permute": lambda t, a: t["x"].permute(a["order"]).contiguous(),
     "reshape": lambda t, a: t["x"].reshape(a["shape"]),
     "pad_left": lambda t, a: F.pad(t["x"], (a["left"], 0)),
     "matmul": binary(torch.matmul),
     "linear": lambda t, a: F.linear(t["x"], t["w"], t.get("b")),
-    "conv1d": conv(F.conv1d), "conv2d": conv(F.conv2d),
-    "conv_transpose1d": conv_transpose(F.conv_transpose1d), "conv_transpose2d": conv_transpose(F.conv_transpose2d),
-    "avg_pool1d": lambda t, a: F.avg_pool1d(t["x"], a["k"]), "avg_pool2d": lambda t, a: F.avg_pool2d(t["x"], a["k"]),
-    "max_pool1d": lambda t, a: F.max_pool1d(t["x"], a["k"]), "max_pool2d": lambda t, a: F.max_pool2d(t["x"], a["k"]),
+    "conv1d": conv(F.conv1d),
+    "conv2d": conv(F.conv2d),
+    "conv_transpose1d": conv_transpose(F.conv_transpose1d),
+    "conv_transpose2d": conv_transpose(F.conv_transpose2d),
+    "avg_pool1d": lambda t, a: F.avg_pool1d(t["x"], a["k"]),
+    "avg_pool2d": lambda t, a: F.avg_pool2d(t["x"], a["k"]),
+    "max_pool1d": lambda t, a: F.max_pool1d(t["x"], a["k"]),
+    "max_pool2d": lambda t, a: F.max_pool2d(t["x"], a["k"]),
     "upsample_nearest1d": lambda t, a: F.interpolate(t["x"], scale_factor=float(a["scale"])),
     "upsample_nearest2d": lambda t, a: F.interpolate(t["x"], scale_factor=float(a["scale"])),
     "softmax": lambda t, a: t["x"].softmax(a.get("axis", -1)),
@@ -97,10 +127,12 @@ OPS = {
     "batch_norm_eval": batch_norm_eval,
     "attention": lambda t, a: attention(t["q"], t["k"], t["v"], a),
     "embedding": lambda t, a: F.embedding(t["idx"], t["w"]),
-    "l1": binary(F.l1_loss), "mse": binary(F.mse_loss),
+    "l1": binary(F.l1_loss),
+    "mse": binary(F.mse_loss),
     "smooth_l1": lambda t, a: F.smooth_l1_loss(t["x"], t["y"], beta=a["beta"]),
-    "cross_entropy": lambda t, a: F.cross_entropy(t["x"], t["target"], ignore_index=a.get("ignore_index", -100),
-                                                  label_smoothing=a.get("label_smoothing", 0.0)),
+    "cross_entropy": lambda t, a: F.cross_entropy(
+        t["x"], t["target"], ignore_index=a.get("ignore_index", -100), label_smoothing=a.get("label_smoothing", 0.0)
+    ),
 }
 
 
@@ -115,7 +147,9 @@ def optimizer(case):
     a, p = case.attrs, torch.nn.Parameter(torch.tensor(case.data["in/p"]))
     common = dict(lr=a["lr"], weight_decay=a["weight_decay"])
     if case.name.startswith("optim_sgd"):
-        opt = torch.optim.SGD([p], momentum=a["momentum"], dampening=a["dampening"], nesterov="nesterov" in case.name, **common)
+        opt = torch.optim.SGD(
+            [p], momentum=a["momentum"], dampening=a["dampening"], nesterov="nesterov" in case.name, **common
+        )
     else:
         kind = torch.optim.AdamW if case.name.startswith("optim_adamw") else torch.optim.Adam
         opt = kind([p], betas=tuple(a["betas"]), eps=a["eps"], **common)
@@ -157,7 +191,11 @@ def compute(case):
             return special(case)
     tensors = {n[3:]: torch.tensor(v) for n, v in case.data.items() if n.startswith("in/")}
     tensors = {n: t.long() if t.dtype == torch.int32 else t for n, t in tensors.items()}
-    leaves = {n: t.requires_grad_() for n, t in tensors.items() if t.is_floating_point() and n != "r0" and n not in NO_GRADIENT}
+    leaves = {
+        n: t.requires_grad_()
+        for n, t in tensors.items()
+        if t.is_floating_point() and n != "r0" and n not in NO_GRADIENT
+    }
     more = {}
     if case.name.startswith("batch_norm_train"):
         y, more = batch_norm_train(tensors, case.attrs)
@@ -171,6 +209,7 @@ def compute(case):
 
 
 # ---- the cases of our own file ----
+
 
 def make(name, attrs=None, **tensors):
     attrs = dict(attrs or {})
@@ -205,8 +244,17 @@ def pointwise_cases():
         yield make(name + "_n1", x=wide(1))
         yield make(name + "_n67", x=wide(67))
     yield make("leaky_relu_slope01", {"slope": 0.01}, x=wide(3, 50))
-    for name, draw in dict(exp=torch.randn, log=positive, sqrt=positive, rsqrt=positive, square=torch.randn, abs=away_from_zero,
-                           neg=torch.randn, sin=wide, cos=wide).items():
+    for name, draw in dict(
+        exp=torch.randn,
+        log=positive,
+        sqrt=positive,
+        rsqrt=positive,
+        square=torch.randn,
+        abs=away_from_zero,
+        neg=torch.randn,
+        sin=wide,
+        cos=wide,
+    ).items():
         yield make(name, x=draw(3, 50))
         yield make(name + "_n67", x=draw(67))
     yield make("clamp", {"lo": -1.0, "hi": 1.5}, x=wide(3, 50))
@@ -214,8 +262,14 @@ def pointwise_cases():
 
 
 def broadcast_cases():
-    shapes = {"same": ((3, 7), (3, 7)), "row": ((2, 3, 5), (5,)), "column": ((3, 5), (3, 1)), "scalar": ((3, 5), (1,)),
-              "middle": ((2, 3, 4, 5), (2, 1, 1, 5)), "both": ((4, 1, 5), (3, 1))}
+    shapes = {
+        "same": ((3, 7), (3, 7)),
+        "row": ((2, 3, 5), (5,)),
+        "column": ((3, 5), (3, 1)),
+        "scalar": ((3, 5), (1,)),
+        "middle": ((2, 3, 4, 5), (2, 1, 1, 5)),
+        "both": ((4, 1, 5), (3, 1)),
+    }
     for name in "add sub mul div maximum minimum".split():
         for label, (a, b) in shapes.items():
             yield make(f"{name}_{label}", x=torch.randn(a), y=away_from_zero(*b))
@@ -260,24 +314,50 @@ def matmul_cases():
 
 
 #        axes, c_in, c_out, kernel, stride, padding, dilation, groups, size
-CONVS = [(1, 4, 5, 1, 1, 0, 1, 1, (9,)), (1, 6, 8, 3, 1, 1, 1, 1, (17,)), (1, 8, 8, 3, 1, 3, 3, 1, (20,)),
-         (1, 8, 12, 3, 1, 9, 9, 2, (24,)), (1, 6, 8, 4, 2, 1, 1, 1, (16,)), (1, 6, 6, 5, 3, 2, 1, 6, (19,)),
-         (1, 3, 4, 7, 1, 3, 1, 1, (8,)), (1, 16, 17, 3, 2, 0, 1, 1, (15,)),
-         (2, 3, 5, 1, 1, 0, 1, 1, (6, 7)), (2, 4, 6, 3, 1, 1, 1, 1, (8, 9)), (2, 6, 6, 3, 1, 2, 2, 3, (9, 10)),
-         (2, 4, 6, 4, 2, 1, 1, 1, (10, 11)), (2, 1, 16, 3, 1, 1, 1, 1, (7, 7)), (2, 5, 3, 3, 2, 1, 1, 1, (7, 8))]
+CONVS = [
+    (1, 4, 5, 1, 1, 0, 1, 1, (9,)),
+    (1, 6, 8, 3, 1, 1, 1, 1, (17,)),
+    (1, 8, 8, 3, 1, 3, 3, 1, (20,)),
+    (1, 8, 12, 3, 1, 9, 9, 2, (24,)),
+    (1, 6, 8, 4, 2, 1, 1, 1, (16,)),
+    (1, 6, 6, 5, 3, 2, 1, 6, (19,)),
+    (1, 3, 4, 7, 1, 3, 1, 1, (8,)),
+    (1, 16, 17, 3, 2, 0, 1, 1, (15,)),
+    (2, 3, 5, 1, 1, 0, 1, 1, (6, 7)),
+    (2, 4, 6, 3, 1, 1, 1, 1, (8, 9)),
+    (2, 6, 6, 3, 1, 2, 2, 3, (9, 10)),
+    (2, 4, 6, 4, 2, 1, 1, 1, (10, 11)),
+    (2, 1, 16, 3, 1, 1, 1, 1, (7, 7)),
+    (2, 5, 3, 3, 2, 1, 1, 1, (7, 8)),
+]
 
 
 def conv_cases():
     for axes, c_in, c_out, k, s, p, d, g, size in CONVS:
         label, kernel = f"k{k}_s{s}_p{p}_d{d}_g{g}" + ("_c1" if c_in == 1 else ""), (k,) * axes
         attrs = dict(stride=s, padding=p, dilation=d, groups=g)
-        yield make(f"conv{axes}d_{label}", attrs, x=torch.randn(2, c_in, *size), w=torch.randn(c_out, c_in // g, *kernel),
-                   b=torch.randn(c_out))
+        yield make(
+            f"conv{axes}d_{label}",
+            attrs,
+            x=torch.randn(2, c_in, *size),
+            w=torch.randn(c_out, c_in // g, *kernel),
+            b=torch.randn(c_out),
+        )
         small = tuple(max(4, n // 2) for n in size)
         outs = c_out if c_out % g == 0 else g
-        yield make(f"conv_transpose{axes}d_{label}", dict(attrs, output_padding=int(axes == 1 and s > 1)),
-                   x=torch.randn(2, c_in, *small), w=torch.randn(c_in, outs // g, *kernel), b=torch.randn(outs))
-    yield make("conv2d_nobias", dict(stride=1, padding=1, dilation=1, groups=1), x=torch.randn(1, 3, 5, 5), w=torch.randn(4, 3, 3, 3))
+        yield make(
+            f"conv_transpose{axes}d_{label}",
+            dict(attrs, output_padding=int(axes == 1 and s > 1)),
+            x=torch.randn(2, c_in, *small),
+            w=torch.randn(c_in, outs // g, *kernel),
+            b=torch.randn(outs),
+        )
+    yield make(
+        "conv2d_nobias",
+        dict(stride=1, padding=1, dilation=1, groups=1),
+        x=torch.randn(1, 3, 5, 5),
+        w=torch.randn(4, 3, 3, 3),
+    )
 
 
 def resample_cases():
@@ -297,8 +377,14 @@ def resample_cases():
 def norm_cases():
     affine = lambda c: dict(w=torch.randn(c), b=torch.randn(c))
     for c, eps in ((6, 1e-5), (8, 1e-6), (3, 1e-5)):
-        yield make(f"batch_norm_eval_c{c}", {"eps": eps}, x=torch.randn(4, c, 7), running_mean=torch.randn(c),
-                   running_var=torch.rand(c) + 0.5, **affine(c))
+        yield make(
+            f"batch_norm_eval_c{c}",
+            {"eps": eps},
+            x=torch.randn(4, c, 7),
+            running_mean=torch.randn(c),
+            running_var=torch.rand(c) + 0.5,
+            **affine(c),
+        )
         yield make(f"batch_norm_train_c{c}", {"eps": eps, "momentum": 0.1}, x=torch.randn(4, c, 7), **affine(c))
     for groups, c, eps in ((4, 8, 1e-5), (32, 32, 1e-6), (1, 6, 1e-5), (32, 64, 1e-6)):
         yield make(f"group_norm_g{groups}_c{c}", {"eps": eps, "groups": groups}, x=torch.randn(2, c, 11), **affine(c))
@@ -318,7 +404,7 @@ def softmax_cases():
     yield make("log_softmax", x=wide(4, 9))
     yield make("log_softmax_axis1", {"axis": 1}, x=wide(2, 5, 6))
     for name, causal in (("attention", 0), ("attention_causal", 1)):
-        yield make(name, {"causal": causal, "scale": 8 ** -0.5}, **{n: torch.randn(2, 3, 9, 8) for n in "qkv"})
+        yield make(name, {"causal": causal, "scale": 8**-0.5}, **{n: torch.randn(2, 3, 9, 8) for n in "qkv"})
     yield make("attention_one_head", {"causal": 0, "scale": 0.25}, **{n: torch.randn(1, 1, 5, 16) for n in "qkv"})
 
 
@@ -355,6 +441,17 @@ def optim_cases():
 
 def cases():
     torch.manual_seed(20240)
-    for family in (pointwise_cases, broadcast_cases, shape_cases, reduce_cases, matmul_cases, conv_cases, resample_cases, norm_cases,
-                   softmax_cases, loss_cases, optim_cases):
+    for family in (
+        pointwise_cases,
+        broadcast_cases,
+        shape_cases,
+        reduce_cases,
+        matmul_cases,
+        conv_cases,
+        resample_cases,
+        norm_cases,
+        softmax_cases,
+        loss_cases,
+        optim_cases,
+    ):
         yield from family()

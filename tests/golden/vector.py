@@ -2,6 +2,7 @@
 
 Written from their formulas. N rows of width D, K codes; sg stops the gradient; every mean is over all N*D entries.
 """
+
 import torch
 import torch.nn.functional as F
 
@@ -92,13 +93,22 @@ class Classic:
         loss = F.mse_loss(q, x.detach()) + case.attrs["commitment_cost"] * F.mse_loss(q.detach(), x)
         out = back(straight_through(q, x), z)
         (loss + (out * torch.tensor(case.data["in/r"])).sum()).backward()
-        return {"out/quantized": out, "out/loss": loss, "out/indices": ids_like(ids, z), "out/perplexity": perplexity(ids, len(code), 1e-10),
-                "grad/z": z.grad, "grad/embedding": code.grad, "attrs": {"min_gap": gap(x, code)}}
+        return {
+            "out/quantized": out,
+            "out/loss": loss,
+            "out/indices": ids_like(ids, z),
+            "out/perplexity": perplexity(ids, len(code), 1e-10),
+            "grad/z": z.grad,
+            "grad/embedding": code.grad,
+            "attrs": {"min_gap": gap(x, code)},
+        }
 
     @staticmethod
     def moving(case):
         a, results, least = case.attrs, {}, float("inf")
-        code, n, w = (torch.tensor(case.data["init/" + k]) for k in ("_embedding.weight", "_ema_cluster_size", "_ema_w"))
+        code, n, w = (
+            torch.tensor(case.data["init/" + k]) for k in ("_embedding.weight", "_ema_cluster_size", "_ema_w")
+        )
         for step in range(3):
             at = f"step{step}/"
             z = leaf(case.data[at + "in_z"])
@@ -109,9 +119,21 @@ class Classic:
             out = back(straight_through(q, x), z)
             (loss + (out * torch.tensor(case.data[at + "in_r"])).sum()).backward()
             code, n, w = Classic.moved(x.detach(), ids, n, w, a["decay"], a["epsilon"])
-            results.update({at + k: v for k, v in {
-                "quantized": out, "loss": loss, "indices": ids_like(ids, z), "perplexity": perplexity(ids, len(code), 1e-10),
-                "grad_z": z.grad, "after/_embedding.weight": code, "after/_ema_cluster_size": n, "after/_ema_w": w}.items()})
+            results.update(
+                {
+                    at + k: v
+                    for k, v in {
+                        "quantized": out,
+                        "loss": loss,
+                        "indices": ids_like(ids, z),
+                        "perplexity": perplexity(ids, len(code), 1e-10),
+                        "grad_z": z.grad,
+                        "after/_embedding.weight": code,
+                        "after/_ema_cluster_size": n,
+                        "after/_ema_w": w,
+                    }.items()
+                }
+            )
         return {**results, "attrs": {"min_gap": least}}
 
     @staticmethod
@@ -125,21 +147,48 @@ class Classic:
 
     @staticmethod
     def cases():
-        for i, (codes, width, shape, cost, spread) in enumerate([(32, 8, (4, 5), 0.25, 1.0), (48, 12, (3, 4), 0.25, 1.0), (16, 3, (3, 3), 1.0, 0.6)]):
+        for i, (codes, width, shape, cost, spread) in enumerate(
+            [(32, 8, (4, 5), 0.25, 1.0), (48, 12, (3, 4), 0.25, 1.0), (16, 3, (3, 3), 1.0, 0.6)]
+        ):
+
             def build(seed, codes=codes, width=width, shape=shape, cost=cost, spread=spread):
-                attrs = dict(num_embeddings=codes, embedding_dim=width, commitment_cost=cost, seed=seed, loss="loss + sum(quantized*r)")
+                attrs = dict(
+                    num_embeddings=codes,
+                    embedding_dim=width,
+                    commitment_cost=cost,
+                    seed=seed,
+                    loss="loss + sum(quantized*r)",
+                )
                 drawn = {n: torch.randn(2, width, *shape) * s for n, s in (("in/z", spread), ("in/r", 1.0))}
                 return Case(f"vq_{i}", attrs, {**drawn, "param/embedding": torch.randn(codes, width) * spread})
+
             yield settled((Classic.by_gradient, build), f"vq_{i}")
         for i, (codes, width, shape, decay) in enumerate([(16, 6, (4, 4), 0.99), (20, 5, (3, 4), 0.8)]):
+
             def build(seed, codes=codes, width=width, shape=shape, decay=decay):
-                attrs = dict(num_embeddings=codes, embedding_dim=width, commitment_cost=0.25, decay=decay, epsilon=1e-5, seed=seed,
-                             loss="loss + sum(quantized*r); quantized uses the codebook BEFORE the update")
-                data = {"init/_embedding.weight": torch.randn(codes, width), "init/_ema_w": torch.randn(codes, width),
-                        "init/_ema_cluster_size": torch.zeros(codes)}
+                attrs = dict(
+                    num_embeddings=codes,
+                    embedding_dim=width,
+                    commitment_cost=0.25,
+                    decay=decay,
+                    epsilon=1e-5,
+                    seed=seed,
+                    loss="loss + sum(quantized*r); quantized uses the codebook BEFORE the update",
+                )
+                data = {
+                    "init/_embedding.weight": torch.randn(codes, width),
+                    "init/_ema_w": torch.randn(codes, width),
+                    "init/_ema_cluster_size": torch.zeros(codes),
+                }
                 for step in range(3):
-                    data.update({f"step{step}/in_z": torch.randn(2, width, *shape), f"step{step}/in_r": torch.randn(2, width, *shape)})
+                    data.update(
+                        {
+                            f"step{step}/in_z": torch.randn(2, width, *shape),
+                            f"step{step}/in_r": torch.randn(2, width, *shape),
+                        }
+                    )
                 return Case(f"vq_ema_{i}", attrs, data)
+
             yield settled((Classic.moving, build), f"vq_ema_{i}")
 
 
@@ -164,8 +213,15 @@ class T2mGpt:
         loss = F.mse_loss(q, x.detach()) + case.attrs["beta"] * F.mse_loss(q.detach(), x)
         out = back(straight_through(q, x), z)
         (loss + (out * torch.tensor(case.data["in/r"])).sum()).backward()
-        return {"out/out": out, "out/loss": loss, "out/indices": ids_like(ids, z), "out/perplexity": perplexity(ids, len(code), 1e-10),
-                "grad/x": z.grad, "grad/embedding": code.grad, "attrs": {"min_gap": gap(x, code)}}
+        return {
+            "out/out": out,
+            "out/loss": loss,
+            "out/indices": ids_like(ids, z),
+            "out/perplexity": perplexity(ids, len(code), 1e-10),
+            "grad/x": z.grad,
+            "grad/embedding": code.grad,
+            "attrs": {"min_gap": gap(x, code)},
+        }
 
     @staticmethod
     def tiled(x, codes, noise, scale):
@@ -198,8 +254,16 @@ class T2mGpt:
         x = rows(z)
         ids = nearest(x, code)
         q = code[ids]
-        return x, ids, {"commit_loss": F.mse_loss(x, q), "out": back(straight_through(q, x), z), "indices": ids_like(ids, z),
-                        "perplexity": perplexity(ids, len(code), 1e-7)}
+        return (
+            x,
+            ids,
+            {
+                "commit_loss": F.mse_loss(x, q),
+                "out": back(straight_through(q, x), z),
+                "indices": ids_like(ids, z),
+                "perplexity": perplexity(ids, len(code), 1e-7),
+            },
+        )
 
     @staticmethod
     def three_steps(case):
@@ -228,8 +292,16 @@ class T2mGpt:
         tokens, copies = shape[0] * shape[1], -(-codes // (shape[0] * shape[1]))
         draw = lambda: torch.randn(shape[0], width, shape[1])
         noise = lambda: torch.randn(copies * tokens, width)
-        attrs = dict(klass=klass, nb_code=codes, code_dim=width, mu=mu, noise_std=0.01 / width ** 0.5, seed=seed,
-                     shape=[shape[0], width, shape[1]], loss=T2mGpt.LOSS)
+        attrs = dict(
+            klass=klass,
+            nb_code=codes,
+            code_dim=width,
+            mu=mu,
+            noise_std=0.01 / width**0.5,
+            seed=seed,
+            shape=[shape[0], width, shape[1]],
+            loss=T2mGpt.LOSS,
+        )
         data = {"init/tile_noise": noise()} if copies > 1 else {}
         for step in range(3):
             data.update({f"step{step}/in_x": draw(), f"step{step}/in_r": draw()})
@@ -241,15 +313,27 @@ class T2mGpt:
     def cases():
         # tiled codebooks hold near copies of a row, so their gaps are as small as the noise: a lower bar there
         for name, klass, codes, width, shape, mu, least in [
-                ("ema", "QuantizeEMA", 10, 6, (2, 12), 0.99, GAP), ("ema_tile", "QuantizeEMA", 16, 5, (2, 5), 0.99, 2e-5),
-                ("ema_reset_big", "QuantizeEMAReset", 12, 8, (2, 15), 0.99, GAP),
-                ("ema_reset_mu8", "QuantizeEMAReset", 16, 4, (3, 9), 0.8, GAP),
-                ("ema_reset_tile", "QuantizeEMAReset", 20, 6, (2, 6), 0.99, 2e-5), ("reset", "QuantizeReset", 14, 6, (2, 11), 0.99, GAP)]:
+            ("ema", "QuantizeEMA", 10, 6, (2, 12), 0.99, GAP),
+            ("ema_tile", "QuantizeEMA", 16, 5, (2, 5), 0.99, 2e-5),
+            ("ema_reset_big", "QuantizeEMAReset", 12, 8, (2, 15), 0.99, GAP),
+            ("ema_reset_mu8", "QuantizeEMAReset", 16, 4, (3, 9), 0.8, GAP),
+            ("ema_reset_tile", "QuantizeEMAReset", 20, 6, (2, 6), 0.99, 2e-5),
+            ("reset", "QuantizeReset", 14, 6, (2, 11), 0.99, GAP),
+        ]:
             build = lambda seed: T2mGpt.drawn(name, klass, codes, width, shape, mu, seed)
             yield settled((T2mGpt.three_steps, build), name, 4000, least)
         for i, (codes, width, beta) in enumerate([(16, 6, 1.0), (24, 4, 0.25)]):
+
             def build(seed, i=i, codes=codes, width=width, beta=beta):
                 attrs = dict(klass="Quantizer", n_e=codes, e_dim=width, beta=beta, seed=seed, loss="loss + sum(out*r)")
-                return Case(f"quantizer_orig_{i}", attrs, {"in/x": torch.randn(2, width, 11), "in/r": torch.randn(2, width, 11),
-                                                           "param/embedding": torch.randn(codes, width) * 0.7})
+                return Case(
+                    f"quantizer_orig_{i}",
+                    attrs,
+                    {
+                        "in/x": torch.randn(2, width, 11),
+                        "in/r": torch.randn(2, width, 11),
+                        "param/embedding": torch.randn(codes, width) * 0.7,
+                    },
+                )
+
             yield settled((T2mGpt.original, build), f"quantizer_orig_{i}")

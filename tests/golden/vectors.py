@@ -3,6 +3,7 @@
 One HDF5 group per case; its attributes are the configuration, its data sets the numbers. A data set is either an input
 (in/, param/, random draws, the state that a case starts from) or a result that somebody has to reproduce.
 """
+
 import re
 
 import h5py

@@ -1,9 +1,10 @@
-"""The project's image tokenizers in PyTorch, for comparisons. Written from their formulas; parameter names are those of files.
+"""The project's image tokenizers in PyTorch, for comparisons. Written from formulas; parameters are named as in files.
 
 Small:   conv stack with two max pools, FSQ or VQ between, mirrored by nearest upsampling; inputs [B, 1, H, W].
 Classic: the VQ-VAE with strided convolutions and residual units, codebook by gradient or EMA; inputs [B, 3, H, W].
 Every model maps x to (reconstruction, ids, quantizer loss, perplexity).
 """
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -27,15 +28,17 @@ class FiniteScalar(nn.Module):
         n = torch.tensor(levels)
         reach, offset = (n - 1) * 1.001 / 2, torch.where(n % 2 == 0, 0.5, 0.0)
         radix = torch.cumprod(torch.cat([torch.ones(1, dtype=torch.long), n[:-1]]), 0)
-        for name, value in dict(reach=reach, offset=offset, shift=torch.atanh(offset / reach), half=n // 2, radix=radix).items():
+        for name, value in dict(
+            reach=reach, offset=offset, shift=torch.atanh(offset / reach), steps=n // 2, radix=radix
+        ).items():
             self.register_buffer(name, value, persistent=False)
         self.size = int(n.prod())
 
     def forward(self, z):
         b = torch.tanh(z + self.shift) * self.reach - self.offset
         r = b + (b.round() - b).detach()
-        ids = ((r.detach().round().long() + self.half) * self.radix).sum(-1)
-        return r / self.half, ids, torch.zeros(()), perplexity(ids, self.size)
+        ids = ((r.detach().round().long() + self.steps) * self.radix).sum(-1)
+        return r / self.steps, ids, torch.zeros(()), perplexity(ids, self.size)
 
 
 class Codebook(nn.Module):
@@ -70,7 +73,7 @@ class NamedCodebook(Codebook):
 
 
 class MovingCodebook(nn.Module):
-    """Codebook as an exponential moving average; the smoothed cluster sizes are stored back, as the classic model does."""
+    """Codebook as an exponential moving average; the smoothed counts are stored back, as the classic model does."""
 
     def __init__(self, codes, width, beta=0.25, decay=0.99, eps=1e-5):
         super().__init__()
@@ -99,7 +102,7 @@ class MovingCodebook(nn.Module):
 
 
 def on_tokens(quantizer, z):
-    """z [B, C, H, W] -> codes of the same shape, ids [B, H, W], loss, perplexity; a token is the vector of one pixel."""
+    """z [B, C, H, W] -> codes of the same shape, ids [B, H, W], loss, perplexity; a token is one pixel's vector."""
     rows = z.permute(0, 2, 3, 1)
     codes, ids, loss, spread = quantizer(rows.reshape(-1, z.shape[1]))
     return codes.view(rows.shape).permute(0, 3, 1, 2), ids.view(rows.shape[:3]), loss, spread
@@ -144,7 +147,9 @@ class Unit(nn.Module):
 
     def __init__(self, hidden, inner):
         super().__init__()
-        self._block = nn.ModuleDict({"1": nn.Conv2d(hidden, inner, 3, padding=1, bias=False), "3": nn.Conv2d(inner, hidden, 1, bias=False)})
+        self._block = nn.ModuleDict(
+            {"1": nn.Conv2d(hidden, inner, 3, padding=1, bias=False), "3": nn.Conv2d(inner, hidden, 1, bias=False)}
+        )
 
     def forward(self, x):
         x = F.relu(x)
