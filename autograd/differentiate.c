@@ -18,10 +18,18 @@
 #undef RULE
 
 #define RULE(name) [TS_OP_##name] = ts_rule_##name,
-const ts_rule_fn ts_rules[TS_OP_COUNT] = {
+static ts_rule_fn rules[TS_OP_COUNT] = {
+    /* NULL: no gradient flows through the op */
 #include "core/ops.def"
 };
 #undef RULE
+
+ts_rule_fn ts_rule_replace(ts_op op, ts_rule_fn rule)
+{
+    ts_rule_fn before = rules[op];
+    rules[op] = rule;
+    return before;
+}
 
 /* Which values depend on one of `wrt` through ops that carry a gradient. */
 static void mark_dependent(const ts_graph *g, bool *depends)
@@ -31,7 +39,7 @@ static void mark_dependent(const ts_graph *g, bool *depends)
         bool any = false;
         for (int k = 0; k < node->in_count; k++)
             any |= node->in[k] >= 0 && depends[node->in[k]];
-        bool carries = ts_rules[node->op] || ts_ops[node->op].op_class == TS_CLASS_GRAD;
+        bool carries = rules[node->op] || ts_ops[node->op].op_class == TS_CLASS_GRAD;
         for (int k = 0; any && carries && k < node->out_count; k++)
             depends[node->out[k]] |= ts_dtype_is_real(g->values[node->out[k]].type.dtype);
     }
@@ -60,11 +68,11 @@ static void apply(ts_graph *g, int32_t i, const bool *depends, int32_t *gradient
     if (!wanted)
         return;
     ts_graph_set_path(g, node.path);
-    if (!ts_rules[node.op]) {
+    if (!rules[node.op]) {
         ts_build_fail(g, ts_ops[node.op].name, "has no gradient of its own (second derivatives are not supported)");
         return;
     }
-    ts_rules[node.op](&rule);
+    rules[node.op](&rule);
     for (int k = 0; k < node.in_count; k++) {
         if (!rule.wants[k] || !ts_present(rule.din[k]))
             continue;

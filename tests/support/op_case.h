@@ -1,6 +1,6 @@
 /* Cases of an op: written once, beside the family's own tests, and run by tests/autograd/test_every_op.c four ways: the
- * gradient rule against central differences (reference kernels, double), the reference kernels in float against double, the
- * CPU kernels against the reference, and the list itself (an op of core/ops.def without cases does not link). */
+ * gradient rule against central differences (reference kernels, double), the reference kernels in float against double,
+ * the CPU kernels against the reference, and the list itself (an op of core/ops.def without cases does not link). */
 #ifndef TS_TESTS_OP_CASE_H
 #define TS_TESTS_OP_CASE_H
 
@@ -9,8 +9,9 @@
 typedef enum {
     TS_FILL_NORMAL,   /* N(0, 1) */
     TS_FILL_POSITIVE, /* uniform in [0.5, 2] */
-    TS_FILL_APART,    /* distinct multiples of 0.1, shuffled, none at 0: no ties, no kinks for abs, relu, max, round+-0.1 */
-    TS_FILL_BELOW,    /* integers in [0, below) */
+    TS_FILL_APART, /* distinct multiples of 0.1, shuffled, none at 0: no ties, no kinks for abs, relu, max, round+-0.1
+                    */
+    TS_FILL_BELOW, /* integers in [0, below) */
 } ts_fill;
 
 typedef struct {
@@ -25,9 +26,10 @@ typedef struct {
     const char *label; /* "3x3 stride 2"; NULL ends the list */
     int in_count;
     ts_case_input in[TS_MAX_IN];
-    ts_value (*build)(const ts_value *in); /* the value that is compared; the scalar differentiated is sum(value * r), r ~ N(0,1) */
-    double tolerance;                      /* f32 against f64, of the maximum magnitude; 0: 1e-5 */
-    const char *covered_by;                /* see TS_COVERED_BY, TS_TESTED_IN */
+    ts_value (*build)(
+        const ts_value *in); /* the value that is compared; the scalar differentiated is sum(value * r), r ~ N(0,1) */
+    double tolerance;        /* f32 against f64, of the maximum magnitude; 0: 1e-5 */
+    const char *covered_by;  /* see TS_COVERED_BY, TS_TESTED_IN */
 } ts_op_case;
 
 #define TS_CASES(op)                                                                                                   \

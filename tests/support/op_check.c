@@ -1,0 +1,220 @@
+#include "tests/support/op_check.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "autograd/differentiate.h"
+#include "autograd/elementwise.h"
+#include "autograd/program.h"
+#include "autograd/reduce.h"
+#include "core/random.h"
+
+static ts_error err;
+
+static double fill_value(const ts_case_input *in, ts_random_key key, int64_t i, const int64_t *order)
+{
+    switch (in->fill) {
+    case TS_FILL_NORMAL:
+        return (double)ts_random_normal(key, 0, (uint64_t)i);
+    case TS_FILL_POSITIVE:
+        return 0.5 + 1.5 * (double)ts_random_uniform(key, 0, (uint64_t)i);
+    case TS_FILL_APART: {
+        int64_t n = ts_shape_count(in->shape), at = order[i] - n / 2;
+        return 0.1 * (double)(at >= 0 ? at + 1 : at) + 0.03; /* -.., -0.07, 0.13, 0.23 .. */
+    }
+    default:
+        return (double)ts_random_below(key, 0, (uint64_t)i, (uint64_t)in->below);
+    }
+}
+
+static double *fill(const ts_case_input *in, int k)
+{
+    int64_t n = ts_shape_count(in->shape);
+    ts_random_key key = {2024, (uint64_t)k + 1};
+    double *x = malloc(sizeof(double) * (size_t)(n ? n : 1));
+    int64_t *order = malloc(sizeof(int64_t) * (size_t)(n ? n : 1));
+    ts_random_permutation(key, 1, n, order);
+    for (int64_t i = 0; i < n; i++) /* to float and back: both widths see the same numbers */
+        x[i] = (double)(float)fill_value(in, key, i, order);
+    free(order);
+    return x;
+}
+
+static void upload(ts_built_case *b, int k)
+{
+    ts_type type = ts_type_of(b->in[k]);
+    int64_t n = ts_shape_count(type.shape);
+    char *bytes = malloc((size_t)(n ? n : 1) * 8);
+    for (int64_t i = 0; i < n; i++) {
+        double x = b->host[k][i];
+        if (type.dtype == TS_F32)
+            ((float *)bytes)[i] = (float)x;
+        else if (type.dtype == TS_F64)
+            ((double *)bytes)[i] = x;
+        else if (type.dtype == TS_I32)
+            ((int32_t *)bytes)[i] = (int32_t)x;
+        else
+            ((int64_t *)bytes)[i] = (int64_t)x;
+    }
+    ts_program_set(b->program, b->in[k], bytes);
+    free(bytes);
+}
+
+/* sum(y * r) with fixed random r, as a node */
+static ts_value weighted_sum(ts_value y)
+{
+    ts_type type = ts_type_of(y);
+    int64_t n = ts_shape_count(type.shape);
+    void *r = malloc((size_t)(n ? n : 1) * 8);
+    for (int64_t i = 0; i < n; i++) {
+        double x = (double)ts_random_normal((ts_random_key){2024, 99}, 0, (uint64_t)i);
+        if (type.dtype == TS_F64)
+            ((double *)r)[i] = x;
+        else
+            ((float *)r)[i] = (float)x;
+    }
+    ts_value weights = ts_constant(y.graph, type.dtype, type.shape, r);
+    free(r);
+    return ts_sum_all(ts_mul(y, weights));
+}
+
+void built_case_open(ts_built_case *b, const ts_op_case *c, const char *device, ts_dtype real, bool gradients)
+{
+    *b = (ts_built_case){.in_count = c->in_count};
+    cr_assert_eq(ts_device_open(device, 2, &b->device, &err), TS_OK, "%s", err.text);
+    b->graph = ts_graph_new(real);
+    b->workspace = ts_workspace_new(b->device);
+    ts_value wrt[TS_MAX_IN];
+    int count = 0, which[TS_MAX_IN];
+    for (int k = 0; k < c->in_count; k++) {
+        char name[8] = {'x', (char)('0' + k), 0};
+        ts_dtype dtype = c->in[k].dtype == TS_F32 ? real : c->in[k].dtype;
+        b->in[k] = ts_input(b->graph, name, dtype, c->in[k].shape);
+        b->host[k] = fill(&c->in[k], k);
+        b->gradient[k] = TS_ABSENT;
+        if (c->in[k].dtype == TS_F32 && !c->in[k].constant) {
+            which[count] = k;
+            wrt[count++] = b->in[k];
+        }
+    }
+    b->y = c->build(b->in);
+    ts_output(b->y, "y");
+    if (gradients && count && ts_dtype_is_real(ts_type_of(b->y).dtype)) {
+        ts_value gradient[TS_MAX_IN];
+        b->loss = weighted_sum(b->y);
+        ts_output(b->loss, "loss");
+        ts_differentiate(b->loss, count, wrt, gradient);
+        for (int i = 0; i < count; i++) {
+            b->gradient[which[i]] = gradient[i];
+            ts_output(gradient[i], "gradient");
+        }
+    }
+    cr_assert_eq(ts_graph_check(b->graph, &err), TS_OK, "%s: %s", c->label, err.text);
+    cr_assert_eq(ts_program_new(b->graph, b->workspace, &b->program, &err), TS_OK, "%s: %s", c->label, err.text);
+}
+
+void built_case_close(ts_built_case *b)
+{
+    for (int k = 0; k < b->in_count; k++)
+        free(b->host[k]);
+    ts_program_free(b->program);
+    ts_workspace_free(b->workspace);
+    ts_graph_free(b->graph);
+    ts_device_close(b->device);
+}
+
+void built_case_run(ts_built_case *b)
+{
+    for (int k = 0; k < b->in_count; k++)
+        upload(b, k);
+    cr_assert_eq(ts_program_run(b->program, &err), TS_OK, "%s", err.text);
+}
+
+double *built_case_read(ts_built_case *b, ts_value v, int64_t *count)
+{
+    ts_type type = ts_type_of(v);
+    int64_t n = *count = ts_shape_count(type.shape);
+    char *bytes = malloc((size_t)(n ? n : 1) * 8);
+    double *x = malloc((size_t)(n ? n : 1) * 8);
+    ts_program_get(b->program, v, bytes);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = type.dtype == TS_F32   ? (double)((float *)bytes)[i]
+               : type.dtype == TS_F64 ? ((double *)bytes)[i]
+               : type.dtype == TS_I32 ? ((int32_t *)bytes)[i]
+                                      : (double)((int64_t *)bytes)[i];
+    free(bytes);
+    return x;
+}
+
+static double loss_at(ts_built_case *b, int k, int64_t i, double x)
+{
+    double loss, before = b->host[k][i];
+    b->host[k][i] = x;
+    built_case_run(b);
+    b->host[k][i] = before;
+    ts_program_get(b->program, b->loss, &loss);
+    return loss;
+}
+
+double gradient_check(const ts_op_case *c)
+{
+    ts_built_case b;
+    double worst = -INFINITY;
+    built_case_open(&b, c, "ref", TS_F64, true);
+    for (int k = 0; k < b.in_count; k++) {
+        if (c->in[k].dtype != TS_F32 || c->in[k].constant)
+            continue;
+        int64_t n = ts_shape_count(c->in[k].shape);
+        double *gradient = calloc((size_t)(n ? n : 1), sizeof *gradient);
+        if (ts_present(b.gradient[k])) {
+            free(gradient);
+            built_case_run(&b);
+            gradient = built_case_read(&b, b.gradient[k], &n);
+        }
+        for (int64_t i = 0; i < n; i++) {
+            double x = b.host[k][i], eps = 1e-6 * fmax(1, fabs(x));
+            double numeric = (loss_at(&b, k, i, x + eps) - loss_at(&b, k, i, x - eps)) / (2 * eps);
+            double excess = fabs(numeric - gradient[i]) - (1e-5 + 1e-3 * fabs(numeric));
+            worst = isnan(excess) ? INFINITY : fmax(worst, excess);
+        }
+        free(gradient);
+    }
+    built_case_close(&b);
+    return worst;
+}
+
+static double difference(ts_built_case *a, ts_value va, ts_built_case *b, ts_value vb)
+{
+    int64_t n, m;
+    double *x = built_case_read(a, va, &n), *y = built_case_read(b, vb, &m);
+    cr_assert_eq(n, m);
+    double largest = 1e-3, worst = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (isfinite(x[i]))
+            largest = fmax(largest, fabs(x[i]));
+    for (int64_t i = 0; i < n; i++) {
+        bool same = x[i] == y[i] || (isnan(x[i]) && isnan(y[i]));
+        double d = same ? 0 : fabs(x[i] - y[i]) / largest;
+        worst = isfinite(d) ? fmax(worst, d) : INFINITY;
+    }
+    free(x);
+    free(y);
+    return worst;
+}
+
+double compare_with_double(const ts_op_case *c, const char *device)
+{
+    ts_built_case wide, narrow;
+    built_case_open(&wide, c, "ref", TS_F64, true);
+    built_case_open(&narrow, c, device, TS_F32, true);
+    built_case_run(&wide);
+    built_case_run(&narrow);
+    double worst = difference(&wide, wide.y, &narrow, narrow.y);
+    for (int k = 0; k < c->in_count; k++)
+        if (ts_present(wide.gradient[k]))
+            worst = fmax(worst, difference(&wide, wide.gradient[k], &narrow, narrow.gradient[k]));
+    built_case_close(&wide);
+    built_case_close(&narrow);
+    return worst;
+}
