@@ -206,7 +206,8 @@ def compare(run, start, args):
     table(ours[:steps], theirs, args.every)
     wrong = verdict(ours[:steps], theirs)
     worst = max(abs(a - b) for a, b in zip(ours[:EXACT_STEPS], theirs))
-    print("\n".join(wrong))
+    for line in wrong:
+        print(line)
     print(f"torch {torch.__version__}, {steps} steps, largest difference in the first {EXACT_STEPS}: {worst:.2e}")
     print("the curves are DIFFERENT" if wrong else "the curves are equal within the limits")
     return 1 if wrong else 0
