@@ -3,6 +3,7 @@
 #ifndef TS_TESTS_OP_CHECK_H
 #define TS_TESTS_OP_CHECK_H
 
+#include "core/device.h"
 #include "tests/support/op_case.h"
 
 /* One built case: the graph with inputs, the case's value y, the scalar sum(y * r) and its gradients. */
