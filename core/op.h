@@ -39,6 +39,14 @@ extern const ts_op_info ts_ops[TS_OP_COUNT];
 /* Which `bound` a finite scalar quantizer uses (docs/quantizers.md#finite-scalar). */
 typedef enum { TS_FSQ_LUCIDRAINS, TS_FSQ_GOOGLE, TS_FSQ_SYMMETRIC } ts_fsq_bound;
 
+/* A finite scalar quantizer: core/fsq.h has its arithmetic. */
+typedef struct {
+    int count;                    /* dims of a code, D */
+    int32_t level[TS_MAX_LEVELS]; /* L of each */
+    ts_fsq_bound bound;
+    bool hard_clamp; /* clamp to [-1, 1] instead of tanh */
+} ts_fsq_opts;
+
 /* What an op is told beside its operands. A member per family; the rest is zero, so that two can be compared as bytes.
  */
 typedef union {
@@ -50,7 +58,7 @@ typedef union {
         int axis;      /* cumsum, concat, slice, pad */
         bool reverse;  /* cumsum from the end */
         int64_t start; /* slice: first element; pad: elements put before */
-        double value;  /* pad: what is put there */
+        double value;  /* pad: what is put there; gather: what an id outside gives */
     } axis;
     struct {
         int order[TS_MAX_RANK]; /* permute: output axis i is input axis order[i] */
@@ -79,12 +87,7 @@ typedef union {
         double scale;
         bool causal;
     } attention;
-    struct {
-        int count;                    /* dims of a code, D */
-        int32_t level[TS_MAX_LEVELS]; /* L of each */
-        int32_t bound;                /* ts_fsq_bound */
-        bool hard_clamp;              /* clamp instead of tanh */
-    } fsq;
+    ts_fsq_opts fsq;
     struct {
         double beta1, beta2, eps, weight_decay; /* adamw */
         bool coupled;                           /* Adam: the decay goes into the gradient (L2) */
