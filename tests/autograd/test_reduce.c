@@ -95,7 +95,7 @@ static ts_value cumsum_back(const ts_value *in)
 TS_CASES(cumsum) = {
     {"middle", 1, X3(2, 6, 3), cumsum_middle, 0, NULL}, {"last, reverse", 1, X3(2, 2, 7), cumsum_back, 0, NULL}, {0}};
 
-static ts_value finite(const ts_value *in)
+static ts_value both_finite(const ts_value *in)
 {
     return ts_all_finite(in, 2);
 }
