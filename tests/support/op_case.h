@@ -36,6 +36,37 @@ typedef struct {
     extern const ts_op_case ts_cases_##op[];                                                                           \
     const ts_op_case ts_cases_##op[]
 
+/* Lists are read more easily so:  TS_CASE("odd", build, TS_NORMAL(3, 5), TS_BELOW(9, 7))  for operands [3, 5] and [7].
+ */
+#define TS_CASE(label_, build_, ...)                                                                                   \
+    {                                                                                                                  \
+        .label = label_, .in_count = sizeof((ts_case_input[]){__VA_ARGS__}) / sizeof(ts_case_input),                   \
+        .in = {__VA_ARGS__}, .build = build_                                                                           \
+    }
+#define TS_SHAPE(...)                                                                                                  \
+    {                                                                                                                  \
+        sizeof((int[]){__VA_ARGS__}) / sizeof(int),                                                                    \
+        {                                                                                                              \
+            __VA_ARGS__                                                                                                \
+        }                                                                                                              \
+    }
+#define TS_NORMAL(...)                                                                                                 \
+    {                                                                                                                  \
+        .dtype = TS_F32, .shape = TS_SHAPE(__VA_ARGS__), .fill = TS_FILL_NORMAL                                        \
+    }
+#define TS_APART(...)                                                                                                  \
+    {                                                                                                                  \
+        .dtype = TS_F32, .shape = TS_SHAPE(__VA_ARGS__), .fill = TS_FILL_APART                                         \
+    }
+#define TS_POSITIVE(...)                                                                                               \
+    {                                                                                                                  \
+        .dtype = TS_F32, .shape = TS_SHAPE(__VA_ARGS__), .fill = TS_FILL_POSITIVE                                      \
+    }
+#define TS_BELOW(below_, ...)                                                                                          \
+    {                                                                                                                  \
+        .dtype = TS_I32, .shape = TS_SHAPE(__VA_ARGS__), .fill = TS_FILL_BELOW, .below = below_                        \
+    }
+
 /* A GRAD op: the cases of `other` build it when they are differentiated (which is checked). */
 #define TS_COVERED_BY(op, other) TS_CASES(op) = {{.label = "covered", .covered_by = #other}, {0}}
 
