@@ -1,5 +1,6 @@
 #include "autograd/softmax.h"
 
+#include "autograd/index.h"
 #include "autograd/node.h"
 
 static bool check_rows(ts_graph *graph, const char *op, ts_value x)
@@ -28,6 +29,24 @@ ts_value ts_softmax(ts_value x)
 ts_value ts_log_softmax(ts_value x)
 {
     return row_op(TS_OP_log_softmax, x);
+}
+
+ts_value ts_softmax_axis(ts_value x, int axis)
+{
+    ts_graph *g;
+    if (ts_poisoned(&g, 1, &x))
+        return ts_poison(g);
+    int rank = ts_value_shape(x).rank, at = axis < 0 ? axis + rank : axis;
+    if (at < 0 || at >= rank)
+        return ts_build_fail(g, "softmax", "axis %d is not one of x %s", axis, ts_shape_print(ts_value_shape(x)).text);
+    if (at == rank - 1)
+        return ts_softmax(x);
+    int swapped[TS_MAX_RANK]; /* its own inverse */
+    for (int i = 0; i < rank; i++)
+        swapped[i] = i;
+    swapped[at] = rank - 1;
+    swapped[rank - 1] = at;
+    return ts_permute(ts_softmax(ts_permute(x, swapped)), swapped);
 }
 
 ts_value ts_l2_normalize(ts_value x, double eps)

@@ -10,6 +10,9 @@
  *   torch   torch.softmax(x, -1) */
 ts_value ts_softmax(ts_value x);
 
+/* Over any axis; a negative one counts from the end. Other axes than the last cost two permutes. */
+ts_value ts_softmax_axis(ts_value x, int axis);
+
 /* y = log(softmax(x)) over the last axis.
  *   x       [..., C]
  *   grad    dx = dy - exp(y) * sum(dy)

@@ -15,12 +15,24 @@ static ts_value softmax_far_from_zero(const ts_value *in)
     return ts_softmax(ts_affine(in[0], 4, 3000));
 }
 
+static ts_value over_first(const ts_value *in)
+{
+    return ts_softmax_axis(in[0], 0);
+}
+
+static ts_value over_second_to_last(const ts_value *in)
+{
+    return ts_softmax_axis(in[0], -2);
+}
+
 TS_CASES(softmax) = {
     TS_CASE("rows of 5", softmax, TS_NORMAL(2, 3, 5)),
     TS_CASE("one row", softmax, TS_NORMAL(9)),
     TS_CASE("one class", softmax, TS_NORMAL(4, 1)),
     TS_CASE("no rows", softmax, TS_NORMAL(0, 4)),
     TS_CASE("wide", softmax, TS_NORMAL(2, 67)),
+    TS_CASE("over the first axis", over_first, TS_NORMAL(5, 2, 3)),
+    TS_CASE("over the last but one", over_second_to_last, TS_NORMAL(2, 5, 3)),
     {.label = "shifted by its maximum",
      .in_count = 1,
      .in = {TS_NORMAL(2, 6)},
@@ -67,11 +79,17 @@ static ts_value eps_of_zero(const ts_value *in)
     return ts_l2_normalize(in[0], 0);
 }
 
+static ts_value axis_2(const ts_value *in)
+{
+    return ts_softmax_axis(in[0], 2);
+}
+
 Test(autograd_softmax, wrong_operands_are_named)
 {
     EXPECT_BUILD_ERROR(softmax, "softmax", "x is f32 []", F32());
     EXPECT_BUILD_ERROR(softmax, "softmax", "x is f32 [3, 0]", F32(3, 0));
     EXPECT_BUILD_ERROR(log_softmax, "log_softmax", "x is i32 [3, 4]", I32(3, 4));
     EXPECT_BUILD_ERROR(normalize, "l2_normalize", "x is f32 [3, 0]", F32(3, 0));
+    EXPECT_BUILD_ERROR(axis_2, "softmax", "axis 2 is not one of x [3, 4]", F32(3, 4));
     EXPECT_BUILD_ERROR(eps_of_zero, "l2_normalize", "eps is 0", F32(3, 4));
 }
