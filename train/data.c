@@ -132,8 +132,6 @@ void ts_dataset_close(ts_dataset *data)
         return;
     if (data->kind->close)
         data->kind->close(data);
-    if (data->bytes)
-        ts_free_aligned(data->bytes, (size_t)(data->sources * ts_shape_count(data->item)));
     pthread_mutex_destroy(&data->lock);
     ts_free(data->chosen);
     ts_free((void *)data->broken);
@@ -200,7 +198,32 @@ ts_status ts_dataset_read_bytes(ts_dataset *data, int64_t source, ts_draws *draw
     (void)err;
     int64_t n = ts_shape_count(data->item);
     ts_pixels_to_float(data->range, data->bytes + source * n, n, out);
-    if (data->flip && data->split == TS_SPLIT_TRAIN && ts_draw_below(draws, 2))
-        ts_pixels_mirror(out, data->item.dim[0], data->item.dim[1], data->item.dim[2]);
+    ts_dataset_flip(data, draws, out);
     return TS_OK;
+}
+
+void ts_dataset_flip(const ts_dataset *data, ts_draws *draws, float *image)
+{
+    const int64_t *hwc = data->item.dim;
+    if (data->flip && data->split == TS_SPLIT_TRAIN && ts_draw_below(draws, 2))
+        ts_pixels_mirror(image, hwc[0], hwc[1], hwc[2]);
+}
+
+static size_t all_bytes(const ts_dataset *data)
+{
+    return (size_t)(data->sources * ts_shape_count(data->item));
+}
+
+uint8_t *ts_dataset_alloc_bytes(ts_dataset *data, ts_error *err)
+{
+    uint8_t *bytes = ts_alloc_aligned(all_bytes(data));
+    data->bytes = bytes;
+    if (!bytes)
+        ts_out_of_memory(err, all_bytes(data));
+    return bytes;
+}
+
+void ts_dataset_close_bytes(ts_dataset *data)
+{
+    ts_free_aligned((void *)data->bytes, all_bytes(data));
 }

@@ -39,7 +39,8 @@
  *
  *     const ts_dataset_kind ts_dataset_plain = {&plain_table, plain_open, plain_read, NULL};
  *
- * A kind whose items are 8-bit pixels in memory sets data->bytes in open and uses ts_dataset_read_bytes for `read`. */
+ * A kind whose items are 8-bit pixels in memory sets data->bytes in open and uses ts_dataset_read_bytes for `read` and
+ * ts_dataset_close_bytes for `close`. */
 #ifndef TS_TRAIN_DATA_H
 #define TS_TRAIN_DATA_H
 
@@ -84,7 +85,7 @@ typedef struct {
      * Thread: any number at once. */
     ts_status (*read)(ts_dataset *data, int64_t source, ts_draws *draws, float *out, ts_error *err);
 
-    /* Frees data->state; NULL where there is none. */
+    /* Frees data->bytes and data->state; NULL where there is nothing to free. */
     void (*close)(ts_dataset *data);
 } ts_dataset_kind;
 
@@ -102,15 +103,15 @@ struct ts_dataset {
     ts_shape item;  /* of one item; set by the kind, as everything down to `state` */
     ts_range range; /* what 8-bit 0..255 became; for float data what its values are said to lie in */
 
-    int64_t sources;     /* items that there are: files, rows ...; at least 1 */
-    int64_t repeat;      /* items that an epoch takes from each source (random crops), 0 counts as 1 */
-    bool own_split;      /* the sources are all of this split; otherwise val_fraction of them are held out for val */
-    double val_fraction; /* 0 to 1 */
-    int64_t limit;       /* use only the first `limit` sources of the split; 0: all */
-    bool skip_broken;    /* a source with TS_ERR_DATA is replaced by the next one that is whole, and counted */
-    bool flip;           /* ts_dataset_read_bytes mirrors every second item at random, in training */
-    uint8_t *bytes;      /* [sources, item]; from ts_alloc_aligned, freed by ts_dataset_close */
-    void *state;         /* the kind's own */
+    int64_t sources;      /* items that there are: files, rows ...; at least 1 */
+    int64_t repeat;       /* items that an epoch takes from each source (random crops), 0 counts as 1 */
+    bool own_split;       /* the sources are all of this split; otherwise val_fraction of them are held out for val */
+    double val_fraction;  /* 0 to 1 */
+    int64_t limit;        /* use only the first `limit` sources of the split; 0: all */
+    bool skip_broken;     /* a source with TS_ERR_DATA is replaced by the next one that is whole, and counted */
+    bool flip;            /* mirror every second item at random, in training */
+    const uint8_t *bytes; /* [sources, item] for ts_dataset_read_bytes; the kind's own, as is the next */
+    void *state;
 
     uint64_t seed;   /* from here on data.c's own */
     int64_t *chosen; /* [chosen_count] sources of the split, ascending */
@@ -141,6 +142,13 @@ void ts_dataset_close(ts_dataset *data); /* NULL is fine */
 
 /* The `read` of a kind that keeps its items as 8-bit pixels in data->bytes. */
 ts_status ts_dataset_read_bytes(ts_dataset *data, int64_t source, ts_draws *draws, float *out, ts_error *err);
+
+/* Where data->flip is set, mirrors every second training image; takes one draw. For the end of a `read`. */
+void ts_dataset_flip(const ts_dataset *data, ts_draws *draws, float *image);
+
+/* [data->sources, data->item] bytes for such a kind, and its `close`. Returns NULL when out of memory. */
+uint8_t *ts_dataset_alloc_bytes(ts_dataset *data, ts_error *err);
+void ts_dataset_close_bytes(ts_dataset *data);
 
 /* Rows of an option table that several kinds share; `struct_` is the kind's struct of options. */
 extern const char *const ts_on_error_names[]; /* "stop", "skip" */

@@ -125,11 +125,10 @@ static ts_status read_files(ts_dataset *data, const layout *l, const char *folde
         TS_TRY(file_records(path, l, &records[i], err));
         total += records[i];
     }
-    data->bytes = ts_alloc_aligned((size_t)(total * PIXELS));
-    if (!data->bytes)
-        return ts_out_of_memory(err, (size_t)(total * PIXELS));
     data->sources = total;
-    uint8_t *to = data->bytes;
+    uint8_t *to = ts_dataset_alloc_bytes(data, err);
+    if (!to)
+        return TS_ERR_RUNTIME;
     for (int i = 0; names[i]; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);
         TS_TRY(read_file(path, l, records[i], to, err));
@@ -156,4 +155,4 @@ static ts_status open_cifar(ts_dataset *data, const void *options, ts_error *err
     return read_files(data, l, folder, err);
 }
 
-const ts_dataset_kind ts_dataset_cifar = {&table, open_cifar, ts_dataset_read_bytes, NULL};
+const ts_dataset_kind ts_dataset_cifar = {&table, open_cifar, ts_dataset_read_bytes, ts_dataset_close_bytes};

@@ -1,14 +1,12 @@
-/* IDX: four magic bytes (0, 0, type, rank), the dims as big-endian u32, the values. zlib's gz functions read plain
- * files too, so there is one path for both. */
+/* IDX: four magic bytes (0, 0, type, rank), the dims as big-endian u32, the values. */
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <zlib.h>
 
-#include "core/memory.h"
+#include "core/files/bytes.h"
 #include "train/data_kinds.h"
 
 static const ts_option rows[] = {
@@ -47,97 +45,47 @@ static ts_status find_in_folder(const char *folder, ts_split split, char *path, 
                    folder, stem, stem);
 }
 
-/* gzread takes unsigned sizes and may stop early. Returns how many bytes came. */
-static int64_t read_upto(gzFile file, void *to, int64_t bytes)
-{
-    int64_t done = 0;
-    while (done < bytes) {
-        int64_t ask = bytes - done < (1 << 30) ? bytes - done : 1 << 30;
-        int got = gzread(file, (char *)to + done, (unsigned)ask);
-        if (got <= 0)
-            break;
-        done += got;
-    }
-    return done;
-}
-
-/* What zlib or the system says was wrong; "" where the file just ended. */
-static const char *trouble(gzFile file)
-{
-    int code;
-    const char *text = gzerror(file, &code);
-    if (code == Z_ERRNO)
-        return strerror(errno);
-    return code == Z_OK || code == Z_STREAM_END ? "" : text;
-}
-
-static ts_status cut_short(gzFile file, const char *path, int64_t expected, int64_t found, ts_error *err)
-{
-    const char *why = trouble(file);
-    return ts_fail(err, TS_ERR_DATA, "%s: expected %" PRId64 " bytes of IDX data, found %" PRId64 "%s%s", path,
-                   expected, found, *why ? ": " : "; the file is cut short", why);
-}
-
 static int64_t big_endian(const uint8_t *b)
 {
     return (int64_t)b[0] << 24 | b[1] << 16 | b[2] << 8 | b[3];
 }
 
-static ts_status read_header(gzFile file, const char *path, ts_dataset *data, ts_error *err)
+/* Checks the four bytes of magic and gives the rank. */
+static ts_status read_magic(const ts_bytes *file, const char *path, int *rank, ts_error *err)
 {
-    uint8_t magic[4], dims[16];
-    int64_t got = read_upto(file, magic, 4);
-    if (got < 4)
-        return cut_short(file, path, 4, got, err);
-    int rank = magic[3];
-    if (magic[0] || magic[1] || magic[2] != 8)
+    const uint8_t *b = file->data;
+    if (file->count < 4)
+        return ts_fail(err, TS_ERR_DATA, "%s: expected an IDX file, found %zu bytes", path, file->count);
+    if (b[0] || b[1] || b[2] != 8)
         return ts_fail(err, TS_ERR_DATA,
                        "%s: expected an IDX file of unsigned bytes (it starts with 00 00 08), found %02x %02x %02x",
-                       path, magic[0], magic[1], magic[2]);
-    if (rank != 3 && rank != 4)
-        return ts_fail(err, TS_ERR_DATA, "%s: expected images, [N, H, W] or [N, H, W, C], found rank %d%s", path, rank,
-                       rank == 1 ? ": this is a file of labels" : "");
-    got = read_upto(file, dims, 4 * rank);
-    if (got < 4 * rank)
-        return cut_short(file, path, 4 + 4 * rank, 4 + got, err);
-    data->sources = big_endian(dims);
-    data->item = ts_shape_of(big_endian(dims + 4), big_endian(dims + 8), rank == 4 ? big_endian(dims + 12) : 1);
+                       path, b[0], b[1], b[2]);
+    *rank = b[3];
+    if (*rank != 3 && *rank != 4)
+        return ts_fail(err, TS_ERR_DATA, "%s: expected images, [N, H, W] or [N, H, W, C], found rank %d%s", path, *rank,
+                       *rank == 1 ? ": this is a file of labels" : "");
     return TS_OK;
 }
 
-/* Refuses sizes that the file cannot hold (deflate shrinks at most 1032 times) before any memory is asked for. */
-static ts_status check_sizes(const char *path, const ts_dataset *data, int64_t *bytes, ts_error *err)
+static ts_status read_header(const ts_bytes *file, const char *path, ts_dataset *data, ts_error *err)
 {
-    struct stat st = {0};
-    const int64_t *hwc = data->item.dim;
-    ts_shape all = ts_shape_of(data->sources, hwc[0], hwc[1], hwc[2]);
-    stat(path, &st);
-    if (!ts_shape_count_checked(all, bytes) || *bytes / 1032 > (int64_t)st.st_size)
-        return ts_fail(err, TS_ERR_DATA, "%s: the header promises %s bytes, more than a file of %" PRId64 " can hold",
-                       path, ts_shape_print(all).text, (int64_t)st.st_size);
-    if (*bytes == 0)
-        return ts_fail(err, TS_ERR_DATA, "%s: expected images, found none: the header says %s", path,
-                       ts_shape_print(all).text);
+    int rank;
+    int64_t dim[4] = {0, 0, 0, 1}, pixels;
+    TS_TRY(read_magic(file, path, &rank, err));
+    size_t header = 4 + 4 * (size_t)rank;
+    for (int i = 0; i < rank && file->count >= header; i++)
+        dim[i] = big_endian(file->data + 4 + 4 * i);
+    ts_shape all = ts_shape_from(4, dim);
+    if (file->count < header || !ts_shape_count_checked(all, &pixels) || (size_t)pixels != file->count - header)
+        return ts_fail(err, TS_ERR_DATA,
+                       "%s: expected %s bytes behind a header of %zu, found %zu bytes in all; download it again", path,
+                       ts_shape_print(all).text, header, file->count);
+    if (pixels == 0)
+        return ts_fail(err, TS_ERR_DATA, "%s: expected images, found none: %s", path, ts_shape_print(all).text);
+    data->sources = dim[0];
+    data->item = ts_shape_from(3, dim + 1);
+    data->bytes = file->data + header;
     return TS_OK;
-}
-
-static ts_status read_file(gzFile file, const char *path, ts_dataset *data, ts_error *err)
-{
-    int64_t bytes;
-    TS_TRY(read_header(file, path, data, err));
-    TS_TRY(check_sizes(path, data, &bytes, err));
-    data->bytes = ts_alloc_aligned((size_t)bytes);
-    if (!data->bytes)
-        return ts_out_of_memory(err, (size_t)bytes);
-    int64_t got = read_upto(file, data->bytes, bytes);
-    if (got < bytes)
-        return cut_short(file, path, bytes, got, err);
-    uint8_t more; /* this read also makes zlib verify the checksum at the end */
-    if (read_upto(file, &more, 1) == 1)
-        return ts_fail(err, TS_ERR_DATA, "%s: expected %" PRId64 " bytes of pixels, found more behind them", path,
-                       bytes);
-    const char *why = trouble(file);
-    return *why ? ts_fail(err, TS_ERR_DATA, "%s: damaged: %s", path, why) : TS_OK;
 }
 
 static ts_status open_idx(ts_dataset *data, const void *options, ts_error *err)
@@ -145,6 +93,7 @@ static ts_status open_idx(ts_dataset *data, const void *options, ts_error *err)
     const ts_data_idx_options *o = options;
     struct stat st;
     char path[PATH_MAX];
+    ts_bytes file;
     if (stat(o->path, &st) != 0)
         return ts_fail(err, TS_ERR_DATA, "%s: expected a folder or a file of images: %s", o->path, strerror(errno));
     snprintf(path, sizeof path, "%s", o->path);
@@ -154,13 +103,15 @@ static ts_status open_idx(ts_dataset *data, const void *options, ts_error *err)
     data->range = (ts_range)o->range;
     data->val_fraction = o->val_fraction;
     data->limit = o->limit;
-    gzFile file = gzopen(path, "rb");
-    if (!file)
-        return ts_fail(err, TS_ERR_DATA, "%s: cannot be read: %s", path, errno ? strerror(errno) : "out of memory");
-    gzbuffer(file, 1 << 17);
-    ts_status status = read_file(file, path, data, err);
-    gzclose(file);
-    return status;
+    TS_TRY(ts_bytes_read_gz(&file, path, (size_t)1 << 40, TS_ERR_DATA, err));
+    data->state = file.data;
+    return read_header(&file, path, data, err);
 }
 
-const ts_dataset_kind ts_dataset_idx = {&table, open_idx, ts_dataset_read_bytes, NULL};
+static void close_idx(ts_dataset *data)
+{
+    ts_bytes file = {.data = data->state};
+    ts_bytes_clear(&file);
+}
+
+const ts_dataset_kind ts_dataset_idx = {&table, open_idx, ts_dataset_read_bytes, close_idx};

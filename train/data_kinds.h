@@ -44,17 +44,17 @@ typedef struct {
 } ts_data_folder_options;
 extern const ts_dataset_kind ts_dataset_folder;
 
-/* A data set inside an HDF5 file: u8 [N, H, W] or [N, H, W, C], scaled to `range`, or f32 of rank 2 to 4, whose first
- * axis is N, used as it is. It is read into memory. */
+/* A data set inside an HDF5 file, [N, H, W] or [N, H, W, C]: u8, scaled to `range`, or floats, used as they are. */
 typedef struct {
     const char *path;
     const char *dataset;     /* its path inside the file */
     const char *val_dataset; /* the same for validation; "": val_fraction of `dataset` */
     int range;
     bool flip;
-    int on_error; /* for NaN and infinities */
+    int on_error; /* for NaN and infinities: 0 stop, 1 skip */
     double val_fraction;
     int64_t limit;
+    int64_t cache_mb; /* MiB; a larger one stays in the file */
 } ts_data_hdf5_options;
 extern const ts_dataset_kind ts_dataset_hdf5;
 

@@ -390,12 +390,13 @@ static ts_status fill_cache(ts_dataset *data, const shapes *s, ts_error *err)
 {
     int64_t size = data->item.dim[0], channels = data->item.dim[2], bytes = ts_shape_count(data->item);
     int failed = 0;
-    data->bytes = ts_alloc_aligned((size_t)(s->cached * bytes));
-    if (!data->bytes)
+    uint8_t *pixels = ts_alloc_aligned((size_t)(s->cached * bytes));
+    if (!pixels)
         return ts_out_of_memory(err, (size_t)(s->cached * bytes));
+    data->bytes = pixels;
 #pragma omp parallel for schedule(static) reduction(+ : failed)
     for (int64_t i = 0; i < s->cached; i++)
-        failed += ts_shapes_draw(s->seed, s->first + (uint64_t)i, size, channels, data->bytes + i * bytes, NULL) != 0;
+        failed += ts_shapes_draw(s->seed, s->first + (uint64_t)i, size, channels, pixels + i * bytes, NULL) != 0;
     return failed ? ts_out_of_memory(err, (size_t)bytes * sizeof(float)) : TS_OK;
 }
 
@@ -437,6 +438,8 @@ static ts_status read_shapes(ts_dataset *data, int64_t source, ts_draws *draws, 
 
 static void close_shapes(ts_dataset *data)
 {
+    const shapes *s = data->state;
+    ts_free_aligned((void *)data->bytes, s ? (size_t)(s->cached * ts_shape_count(data->item)) : 0);
     ts_free(data->state);
 }
 

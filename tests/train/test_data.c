@@ -231,7 +231,7 @@ Test(train_data, kinds_have_names_tables_and_help)
             cr_assert_eq(o->type == TS_OPTION_CHOICE, o->choices != NULL, "%s.%s", table->kind, o->name);
         }
     }
-    cr_assert_geq(kinds, 3);
+    cr_assert_geq(kinds, 4);
     cr_assert_null(ts_dataset_kind_find("no such kind"));
 }
 

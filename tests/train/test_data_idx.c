@@ -100,11 +100,12 @@ Test(train_data_idx, bad_files_are_refused_by_name)
     small_file(b);
     must_refuse(temp_path(&folder, "missing"), "No such file");
     must_refuse(folder.path, "expected train-images-idx3-ubyte");
-    must_refuse(temp_write(&folder, "empty", b, 0), "expected 4 bytes");
-    must_refuse(temp_write(&folder, "three_bytes", b, 3), "found 3");
-    must_refuse(temp_write(&folder, "no_dims", b, 9), "found 9");
-    must_refuse(temp_write(&folder, "short", b, SMALL - 1), "expected 12 bytes of IDX data, found 11");
-    must_refuse(temp_write(&folder, "long", b, SMALL + 1), "found more behind");
+    must_refuse(temp_write(&folder, "empty", b, 0), "found 0 bytes");
+    must_refuse(temp_write(&folder, "three_bytes", b, 3), "found 3 bytes");
+    must_refuse(temp_write(&folder, "no_dims", b, 9), "found 9 bytes in all");
+    must_refuse(temp_write(&folder, "short", b, SMALL - 1),
+                "expected [3, 2, 2, 1] bytes behind a header of 16, found 27 bytes");
+    must_refuse(temp_write(&folder, "long", b, SMALL + 1), "found 29 bytes");
     b[2] = 0x0d;
     must_refuse(temp_write(&folder, "floats", b, SMALL), "found 00 00 0d");
     must_refuse(temp_write(&folder, "text", "hello, world, this is no image", 30), "found 68 65 6c");
@@ -115,10 +116,10 @@ Test(train_data_idx, bad_files_are_refused_by_name)
     b[7] = 0;
     must_refuse(temp_write(&folder, "none", b, HEADER), "found none");
     memset(b + 4, 0xff, 12);
-    must_refuse(temp_write(&folder, "huge", b, SMALL), "more than a file of 28 can hold");
+    must_refuse(temp_write(&folder, "huge", b, SMALL), "found 28 bytes in all");
     small_file(b);
     b[4] = 0x10;
-    must_refuse(temp_write(&folder, "large", b, SMALL), "more than a file of 28 can hold");
+    must_refuse(temp_write(&folder, "large", b, SMALL), "found 28 bytes in all");
     temp_folder_remove(&folder);
 }
 
