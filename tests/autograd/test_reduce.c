@@ -104,7 +104,7 @@ TS_CASES(all_finite) = {
     {"finite",
      2,
      {{TS_F32, {2, {40, 70}}, TS_FILL_NORMAL, 0, false}, {TS_F32, {0, {0}}, TS_FILL_NORMAL, 0, false}},
-     finite,
+     both_finite,
      0,
      NULL},
     {0}};

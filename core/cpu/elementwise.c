@@ -1,0 +1,139 @@
+/* Elementwise passes, vectorised and split over threads in fixed blocks. What is fast: operands of one shape, and a
+ * scalar or a last-axis row beside a full one (a bias). Every other broadcast goes to the reference loop. */
+#include <stdint.h>
+
+#include "core/cpu/simd.h"
+
+enum { BLOCK = 8192 }; /* elements of one piece of work: the operands fit into the first-level caches */
+
+/* How an operand is read: element by element, or as a row of `period` elements again and again (1: a scalar). */
+static int64_t period_of(ts_shape shape, ts_shape result)
+{
+    int64_t n = ts_shape_count(shape), total = ts_shape_count(result);
+    if (n == total)
+        return total;
+    bool row = shape.rank > 0 && result.rank > 0 && shape.dim[shape.rank - 1] == result.dim[result.rank - 1] &&
+               n == result.dim[result.rank - 1];
+    return n == 1 || row ? n : 0;
+}
+
+static bool two_accepts(const ts_desc *d)
+{
+    if (d->out[0].dtype != TS_F32 || ts_shape_count(d->out[0].shape) == 0)
+        return false;
+    int64_t total = ts_shape_count(d->out[0].shape), a = period_of(d->in[0].shape, d->out[0].shape),
+            b = period_of(d->in[1].shape, d->out[0].shape);
+    return a > 0 && b > 0 && (a == total || b == total);
+}
+
+/* y [rows, width] = a op b, where an operand has stride 0 between rows if it repeats, and a scalar has stride 0 within.
+ */
+typedef void (*row_fn)(float *restrict y, const float *a, const float *b, int64_t n, bool scalar_a, bool scalar_b);
+
+#define ROW(op, expression)                                                                                            \
+    TS_SIMD static void op##_row(float *y, const float *a, const float *b, int64_t n, bool scalar_a, bool scalar_b)    \
+    {                                                                                                                  \
+        if (scalar_a) {                                                                                                \
+            const float u = *a;                                                                                        \
+            for (int64_t i = 0; i < n; i++) {                                                                          \
+                const float v = b[i];                                                                                  \
+                y[i] = (expression);                                                                                   \
+            }                                                                                                          \
+        } else if (scalar_b) {                                                                                         \
+            const float v = *b;                                                                                        \
+            for (int64_t i = 0; i < n; i++) {                                                                          \
+                const float u = a[i];                                                                                  \
+                y[i] = (expression);                                                                                   \
+            }                                                                                                          \
+        } else {                                                                                                       \
+            for (int64_t i = 0; i < n; i++) {                                                                          \
+                const float u = a[i], v = b[i];                                                                        \
+                y[i] = (expression);                                                                                   \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+
+ROW(add, u + v)
+ROW(sub, u - v)
+ROW(mul, u *v)
+
+static void run_two(const ts_call *call, row_fn row)
+{
+    ts_shape shape = call->desc->out[0].shape;
+    const int64_t total = ts_shape_count(shape);
+    const int64_t pa = period_of(call->desc->in[0].shape, shape), pb = period_of(call->desc->in[1].shape, shape);
+    const float *a = call->in[0], *b = call->in[1];
+    float *y = call->out[0];
+    const bool repeats = (pa > 1 && pa < total) || (pb > 1 && pb < total);
+    const int64_t width = repeats ? (pa < total ? pa : pb) : BLOCK;
+#pragma omp parallel for schedule(static) num_threads(ts_cpu_threads(call, total))
+    for (int64_t first = 0; first < total; first += width) {
+        int64_t n = total - first < width ? total - first : width;
+        row(y + first, a + (pa == total ? first : 0), b + (pb == total ? first : 0), n, pa == 1 && total > 1,
+            pb == 1 && total > 1);
+    }
+}
+
+#define TWO(op)                                                                                                        \
+    static void op##_run(const ts_call *call)                                                                          \
+    {                                                                                                                  \
+        run_two(call, op##_row);                                                                                       \
+    }                                                                                                                  \
+    const ts_kernel ts_cpu_##op = {.name = "simd", .accepts = two_accepts, .run = op##_run};
+
+TWO(add)
+TWO(sub)
+TWO(mul)
+
+static bool is_f32(const ts_desc *d)
+{
+    return d->out[0].dtype == TS_F32 && d->in[0].dtype == TS_F32;
+}
+
+/* One operand x (and, for gradients, dy before it); a and b are the attributes. */
+#define ONE(op, expression)                                                                                            \
+    TS_SIMD static void op##_block(float *y, const float *px, int64_t n, float a, float b)                             \
+    {                                                                                                                  \
+        (void)a, (void)b;                                                                                              \
+        for (int64_t i = 0; i < n; i++) {                                                                              \
+            const float x = px[i];                                                                                     \
+            y[i] = (expression);                                                                                       \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static void op##_run(const ts_call *call)                                                                          \
+    {                                                                                                                  \
+        const int64_t total = ts_shape_count(call->desc->out[0].shape);                                                \
+        const float a = (float)call->desc->attr.scalar.a, b = (float)call->desc->attr.scalar.b;                        \
+        const float *x = call->in[0];                                                                                  \
+        float *y = call->out[0];                                                                                       \
+        _Pragma("omp parallel for schedule(static) num_threads(ts_cpu_threads(call, total))") for (int64_t i = 0;      \
+                                                                                                   i < total;          \
+                                                                                                   i += BLOCK)         \
+            op##_block(y + i, x + i, total - i < BLOCK ? total - i : BLOCK, a, b);                                     \
+    }                                                                                                                  \
+    const ts_kernel ts_cpu_##op = {.name = "simd", .accepts = is_f32, .run = op##_run};
+
+ONE(affine, a *x + b)
+ONE(relu, x < 0 ? 0 : x)
+
+#define SLOPE(op, expression)                                                                                          \
+    TS_SIMD static void op##_block(float *dx, const float *dy, const float *px, int64_t n)                             \
+    {                                                                                                                  \
+        for (int64_t i = 0; i < n; i++) {                                                                              \
+            const float x = px[i];                                                                                     \
+            dx[i] = dy[i] * (expression);                                                                              \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static void op##_run(const ts_call *call)                                                                          \
+    {                                                                                                                  \
+        const int64_t total = ts_shape_count(call->desc->out[0].shape);                                                \
+        const float *dy = call->in[0], *x = call->in[1];                                                               \
+        float *dx = call->out[0];                                                                                      \
+        _Pragma("omp parallel for schedule(static) num_threads(ts_cpu_threads(call, total))") for (int64_t i = 0;      \
+                                                                                                   i < total;          \
+                                                                                                   i += BLOCK)         \
+            op##_block(dx + i, dy + i, x + i, total - i < BLOCK ? total - i : BLOCK);                                  \
+    }                                                                                                                  \
+    const ts_kernel ts_cpu_##op = {.name = "simd", .accepts = is_f32, .run = op##_run};
+
+SLOPE(relu_dx, x > 0 ? 1.0f : 0.0f)
