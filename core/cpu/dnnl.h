@@ -1,0 +1,63 @@
+/* oneDNN, behind a few functions: nothing else in the project sees its types. Built against 2.x; the calls of 3.x,
+ * which creates descriptors in another way, stand behind DNNL_VERSION_MAJOR in dnnl.c, and were not compiled on a
+ * machine that has it.
+ *
+ * A ts_dnnl is one operation of fixed shapes: the library's primitive, and the reorder of the weights between our
+ * layout and the one that the primitive likes. It is made when a program is prepared, and run many times.
+ *
+ * Owner: who creates it frees it. Thread: one at a time. */
+#ifndef TS_CORE_CPU_DNNL_H
+#define TS_CORE_CPU_DNNL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/status.h"
+
+typedef struct ts_dnnl ts_dnnl;
+
+/* "2.6.3" of the library that runs. */
+const char *ts_dnnl_version(void);
+
+/* The relation of core/ref/conv.c: x [B, H, W, C], y [B, P, Q, O], w [O, R, S, C/groups]. */
+typedef struct {
+    int64_t B, H, W, C, P, Q, O, R, S, groups;
+    int64_t stride[2], pad[2], dilation[2]; /* [0] over H, [1] over W; pad is what stands before */
+    bool bias;                              /* forward only: y has bias [O] added */
+} ts_dnnl_conv;
+
+typedef enum {
+    TS_DNNL_FORWARD,         /* x, w, bias -> y */
+    TS_DNNL_BACKWARD_DATA,   /* y, w -> x */
+    TS_DNNL_BACKWARD_WEIGHTS /* x, y -> w */
+} ts_dnnl_pass;
+
+/* c [batch, M, N] = a [batch, M, K] b [batch or 1, K, N] + bias [N], row-major, a and b with their last two axes
+ * swapped where told. */
+typedef struct {
+    int64_t batch, M, N, K;
+    bool trans_a, trans_b, one_b, bias;
+} ts_dnnl_product;
+
+/* *op is NULL, with TS_OK, where the library has nothing better than its reference loops for the shape. `threads` is
+ * baked into the operation. Errors: out of memory; the library cannot be used. */
+ts_status ts_dnnl_conv_new(ts_dnnl **op, const ts_dnnl_conv *shape, ts_dnnl_pass pass, int threads, ts_error *err);
+ts_status ts_dnnl_matmul_new(ts_dnnl **op, const ts_dnnl_product *shape, int threads, ts_error *err);
+void ts_dnnl_free(ts_dnnl *op);
+
+/* Bytes that a run needs, aligned to 64: packed weights and the library's own. */
+size_t ts_dnnl_scratch_bytes(const ts_dnnl *op);
+
+/* The library's name of what it does: "brgconv:avx512_core". */
+const char *ts_dnnl_implementation(const ts_dnnl *op);
+
+/* Of a product: x is a, w is b, y is c. Those that the pass does not write are only read; bias may be NULL. */
+typedef struct {
+    const void *x, *w, *bias, *y;
+} ts_dnnl_operands;
+
+/* False where the library failed. */
+bool ts_dnnl_run(const ts_dnnl *op, const ts_dnnl_operands *operands, void *scratch);
+
+#endif
