@@ -1,0 +1,51 @@
+#include "core/cpu/vmath.h"
+
+#include <criterion/criterion.h>
+#include <float.h>
+#include <math.h>
+#include <stdbool.h>
+
+/* In units in the last place of the true value. */
+static double ulps(float y, double want)
+{
+    int exponent;
+    frexp(want, &exponent);
+    return fabs((double)y - want) / ldexp(1, (exponent < -125 ? -125 : exponent) - 24);
+}
+
+/* The largest error over every 1021st float of both signs; infinity where one is finite and the other is not. */
+static double worst(float (*f)(float), double (*truth)(double))
+{
+    double most = 0;
+    for (uint64_t bits = 0; bits < 1ull << 32; bits += 1021) {
+        float x = ts_float_of((uint32_t)bits), y = f(x);
+        double want = truth(x);
+        bool none = isnan(want), infinite = isinf(want) || fabs(want) > FLT_MAX;
+        if (none != (bool)isnan(y) || (!infinite != (bool)isfinite(y) && !none))
+            return INFINITY;
+        if (!none && !infinite)
+            most = fmax(most, ulps(y, want));
+    }
+    return most;
+}
+
+Test(core_vmath, errors_are_as_stated)
+{
+    cr_assert_leq(worst(ts_vexp, exp), 1.1);
+    cr_assert_leq(worst(ts_vtanh, tanh), 1.6);
+    cr_assert_leq(worst(ts_vlog, log), 0.9);
+    cr_assert_leq(worst(ts_verf, erf), 1.5);
+}
+
+Test(core_vmath, limits)
+{
+    cr_assert_eq(ts_vexp(-INFINITY), 0);
+    cr_assert_eq(ts_vexp(INFINITY), INFINITY);
+    cr_assert_eq(ts_vtanh(INFINITY), 1);
+    cr_assert_eq(ts_vtanh(-INFINITY), -1);
+    cr_assert(signbit(ts_vtanh(-0.0f)));
+    cr_assert_eq(ts_verf(-INFINITY), -1);
+    cr_assert_eq(ts_vlog(0), -INFINITY);
+    cr_assert_eq(ts_vlog(INFINITY), INFINITY);
+    cr_assert(isnan(ts_vlog(-1)));
+}
