@@ -6,6 +6,7 @@
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,11 +34,13 @@ void scratch_remove(void)
 
 const char *scratch(const char *name)
 {
-    static char path[8][1024];
-    static int next;
-    char *text = path[next++ % 8];
-    snprintf(text, sizeof path[0], "%s/%s", folder, name);
-    return text;
+    static char paths[256][640];
+    char path[640];
+    int i = 0;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    while (*paths[i] && strcmp(paths[i], path) != 0)
+        cr_assert_lt(++i, 256, "too many scratch names");
+    return strcpy(paths[i], path);
 }
 
 void write_bytes(const char *path, const void *bytes, size_t count)

@@ -9,7 +9,7 @@
 void scratch_make(void);
 void scratch_remove(void);
 
-/* The path of `name` in that folder, in one of eight rotating static buffers. */
+/* The path of `name` in that folder, in static memory. */
 const char *scratch(const char *name);
 
 void write_bytes(const char *path, const void *bytes, size_t count);
