@@ -52,6 +52,8 @@ static int64_t held_out(int64_t n, double fraction)
 /* Marks the sources that belong to validation: the first of a fixed permutation, whatever the seed of the run is. */
 static ts_status mark_held_out(int64_t n, int64_t count, uint8_t *mark, ts_error *err)
 {
+    if (count == 0)
+        return TS_OK;
     int64_t *order = ts_calloc((size_t)n, sizeof *order);
     if (!order)
         return ts_out_of_memory(err, (size_t)n * sizeof *order);
@@ -72,20 +74,28 @@ static ts_status no_items(const ts_dataset *data, ts_error *err)
                    kind_name(data), ts_split_name(data->split), data->sources, data->val_fraction);
 }
 
-/* The sources of this split, ascending, cut at the limit. */
+/* Lists the sources that are marked `wanted`, ascending, cut at the limit. */
+static void list_chosen(ts_dataset *data, const uint8_t *mark, uint8_t wanted)
+{
+    int64_t limit = data->limit > 0 ? data->limit : INT64_MAX;
+    for (int64_t i = 0; i < data->sources && data->chosen_count < limit; i++)
+        if (mark[i] == wanted)
+            data->chosen[data->chosen_count++] = i;
+}
+
 static ts_status choose(ts_dataset *data, ts_error *err)
 {
     int64_t n = data->sources, held = data->own_split ? 0 : held_out(n, data->val_fraction);
-    bool own = data->own_split, val = data->split == TS_SPLIT_VAL;
-    uint8_t *mark = ts_calloc((size_t)n, 1);
+    uint8_t wanted = !data->own_split && data->split == TS_SPLIT_VAL;
     data->chosen = ts_calloc((size_t)n, sizeof *data->chosen);
-    ts_status status = mark && data->chosen ? TS_OK : ts_out_of_memory(err, (size_t)n * sizeof *data->chosen);
+    uint8_t *mark = ts_calloc((size_t)n, 1);
+    if (!data->chosen || !mark) {
+        ts_free(mark);
+        return ts_out_of_memory(err, (size_t)n * sizeof *data->chosen);
+    }
+    ts_status status = mark_held_out(n, held, mark, err);
     if (status == TS_OK)
-        status = mark_held_out(n, held, mark, err);
-    int64_t limit = data->limit > 0 ? data->limit : INT64_MAX;
-    for (int64_t i = 0; status == TS_OK && i < n && data->chosen_count < limit; i++)
-        if (own || mark[i] == val)
-            data->chosen[data->chosen_count++] = i;
+        list_chosen(data, mark, wanted);
     ts_free(mark);
     return status == TS_OK && data->chosen_count == 0 ? no_items(data, err) : status;
 }

@@ -44,6 +44,7 @@
 #ifndef TS_TRAIN_DATA_H
 #define TS_TRAIN_DATA_H
 
+#include <math.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -165,7 +166,7 @@ extern const char *const ts_on_error_names[]; /* "stop", "skip" */
 #define TS_DATA_LIMIT_ROW(struct_)                                                                                     \
     {                                                                                                                  \
         .name = "limit", .type = TS_OPTION_INT, .offset = offsetof(struct_, limit), .fallback = "0",                   \
-        .help = "use only the first so many items of each split; 0: all", .min = 0, .max = 1e15                        \
+        .help = "use only the first so many items of each split; 0: all", .min = 0, .max = INFINITY                    \
     }
 #define TS_DATA_FLIP_ROW(struct_)                                                                                      \
     {                                                                                                                  \

@@ -91,8 +91,9 @@ static ts_status read_records(FILE *file, const char *path, const layout *l, int
                               ts_error *err)
 {
     uint8_t record[2 + PIXELS];
+    size_t bytes = (size_t)l->label_bytes + PIXELS;
     for (int64_t i = 0; i < records; i++) {
-        if (fread(record, (size_t)(l->label_bytes + PIXELS), 1, file) != 1)
+        if (fread(record, bytes, 1, file) != 1)
             return ts_fail(err, TS_ERR_DATA, "%s: expected %" PRId64 " records, found %" PRId64 ": %s", path, records,
                            i, ferror(file) ? strerror(errno) : "the file became shorter while it was read");
         for (int k = 0; k < l->label_bytes; k++)

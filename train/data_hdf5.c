@@ -121,7 +121,7 @@ static ts_status read_whole(ts_dataset *data, source *s, ts_h5 *file, int64_t co
 
 static ts_status open_source(ts_dataset *data, source *s, int64_t cache_mb, ts_error *err)
 {
-    int64_t count;
+    int64_t count = 0;
     ts_h5 *file;
     TS_TRY(ts_h5_open(&file, s->path, TS_ERR_DATA, err));
     s->file = file;

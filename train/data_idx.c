@@ -69,7 +69,7 @@ static ts_status read_magic(const ts_bytes *file, const char *path, int *rank, t
 
 static ts_status read_header(const ts_bytes *file, const char *path, ts_dataset *data, ts_error *err)
 {
-    int rank;
+    int rank = 0;
     int64_t dim[4] = {0, 0, 0, 1}, pixels;
     TS_TRY(read_magic(file, path, &rank, err));
     size_t header = 4 + 4 * (size_t)rank;

@@ -222,17 +222,28 @@ Test(train_data, kinds_have_names_tables_and_help)
 {
     int kinds = 0;
     for (const ts_dataset_kind *const *kind = ts_dataset_kinds; *kind; kind++, kinds++) {
-        const ts_option_table *table = (*kind)->table;
-        cr_assert_eq(ts_dataset_kind_find(table->kind), *kind);
-        cr_assert(table->help && *table->help);
-        for (const ts_option *o = table->options; o->name; o++) {
-            cr_assert(o->help && *o->help, "%s.%s has no help", table->kind, o->name);
-            cr_assert_lt(o->offset, table->struct_bytes);
-            cr_assert_eq(o->type == TS_OPTION_CHOICE, o->choices != NULL, "%s.%s", table->kind, o->name);
-        }
+        ts_error err = {0};
+        cr_assert_eq(ts_dataset_kind_find((*kind)->table->kind), *kind);
+        cr_assert_eq(ts_option_table_check((*kind)->table, &err), TS_OK, "%s", err.text);
     }
     cr_assert_geq(kinds, 4);
     cr_assert_null(ts_dataset_kind_find("no such kind"));
+}
+
+/* What a config without any key in its data section gives. */
+Test(train_data, shapes_open_with_the_defaults_of_their_table)
+{
+    ts_data_shapes_options o;
+    ts_arena arena = {0};
+    ts_error err = {0};
+    ts_dataset *data;
+    cr_assert_eq(ts_options_default(ts_dataset_shapes.table, &o, &arena, &err), TS_OK, "%s", err.text);
+    o.count = 30;
+    cr_assert_eq(ts_dataset_open(&data, &ts_dataset_shapes, &o, TS_SPLIT_TRAIN, 0, &err), TS_OK, "%s", err.text);
+    cr_assert(ts_shape_equal(data->item, ts_shape_of(32, 32, 3)));
+    cr_assert_eq(data->range, TS_RANGE_SIGNED);
+    ts_dataset_close(data);
+    ts_arena_clear(&arena);
 }
 
 Test(train_data, pixels_to_floats_and_back_is_the_identity)
