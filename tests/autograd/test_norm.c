@@ -84,7 +84,7 @@ TS_CASES(group_norm) = {
     TS_CASE("image", groups_of_2, TS_NORMAL(2, 3, 2, 4), TS_NORMAL(4), TS_NORMAL(4)),
     TS_CASE("one group", one_group, TS_NORMAL(3, 2, 5), TS_NORMAL(5), TS_NORMAL(5)),
     TS_CASE("a group per channel", group_a_channel, TS_NORMAL(2, 7, 3), TS_NORMAL(3), TS_NORMAL(3)),
-    TS_CASE("no positions axis", groups_of_2, TS_NORMAL(3, 8), TS_NORMAL(8), TS_NORMAL(8)),
+    TS_CASE("no positions axis", one_group, TS_NORMAL(3, 8), TS_NORMAL(8), TS_NORMAL(8)),
     TS_CASE("plain", group_plain, TS_NORMAL(2, 3, 6)),
     {0},
 };
