@@ -89,8 +89,6 @@ OPS = {
     "rsqrt": unary(torch.rsqrt),
     "square": unary(torch.square),
     "abs": unary(torch.abs),
-    "sin": unary(torch.sin),
-    "cos": unary(torch.cos),
     "neg": unary(torch.neg),
     "smooth_abs": unary(lambda x: F.smooth_l1_loss(x, torch.zeros_like(x), reduction="none")),
     "clamp": lambda t, a: t["x"].clamp(a["lo"], a["hi"]),
@@ -252,8 +250,6 @@ def pointwise_cases():
         square=torch.randn,
         abs=away_from_zero,
         neg=torch.randn,
-        sin=wide,
-        cos=wide,
     ).items():
         yield make(name, x=draw(3, 50))
         yield make(name + "_n67", x=draw(67))

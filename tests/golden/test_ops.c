@@ -1,0 +1,169 @@
+/* Every case of ops.h5, the project's own and the shared one, on the reference loops and on the CPU kernels. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/memory.h"
+#include "tests/golden/op_golden.h"
+#include "tests/support/shared.h"
+
+typedef struct {
+    int64_t cases, failed;
+    char first[2048]; /* what the first failed case said */
+} verdict;
+
+/* Waits for train/schedule.h. */
+static bool postponed(const char *name)
+{
+    bool found = strcmp(name, "multistep_lr") == 0;
+    if (found)
+        printf("SKIPPED golden_ops: %s\n", name);
+    return found;
+}
+
+static verdict walk(const char *path, const char *device_name)
+{
+    verdict v = {0};
+    ts_error err = {0};
+    ts_device *device;
+    golden_file file;
+    golden_case *c = ts_alloc(sizeof *c);
+    cr_assert_eq(ts_device_open(device_name, 2, &device, &err), TS_OK, "%s", err.text);
+    golden_file_open(&file, path);
+    for (int64_t i = 0; i < file.cases.count; i++) {
+        if (postponed(file.cases.entry[i].name))
+            continue;
+        golden_case_open(c, &file, i);
+        const op_golden *op = op_golden_find(c->name);
+        if (op)
+            op_golden_check(c, op, device);
+        else if (!op_golden_special(c, device))
+            golden_fail(c, "the operation is not understood");
+        v.cases++;
+        if (golden_case_close(c))
+            continue;
+        if (v.failed++ == 0)
+            memcpy(v.first, c->failure, sizeof v.first);
+        printf("%s: %s\n", device_name, c->failure);
+    }
+    golden_file_close(&file);
+    ts_free(c);
+    ts_device_close(device);
+    return v;
+}
+
+static void expect_all(const char *path, const char *device, int64_t least)
+{
+    verdict v = walk(path, device);
+    cr_expect_eq(v.failed, 0, "%lld of %lld cases of %s fail on %s, first %s", (long long)v.failed, (long long)v.cases,
+                 path, device, v.first);
+    cr_expect_geq(v.cases, least, "%s holds %lld cases, expected at least %lld", path, (long long)v.cases,
+                  (long long)least);
+}
+
+static void expect_all_shared(const char *device)
+{
+    const char *path = shared_path("golden/ops.h5");
+    if (!path) {
+        skip_counted("no golden/ops.h5 in the shared folder");
+        return;
+    }
+    expect_all(path, device, 65);
+}
+
+Test(golden_ops, shared_on_ref)
+{
+    expect_all_shared("ref");
+}
+
+Test(golden_ops, shared_on_cpu)
+{
+    expect_all_shared("cpu");
+}
+
+Test(golden_ops, own_on_ref)
+{
+    expect_all(TESSERA_SOURCE "/tests/golden/ops.h5", "ref", 210);
+}
+
+Test(golden_ops, own_on_cpu)
+{
+    expect_all(TESSERA_SOURCE "/tests/golden/ops.h5", "cpu", 210);
+}
+
+/* ---- the walk itself: what it must not pass ---- */
+
+typedef struct {
+    const char *path;
+    float value;
+} entry;
+
+/* What the walk says about a file of scalars. */
+static verdict walk_of(const entry *entries, int count, const char *attribute_of)
+{
+    char folder[] = "/tmp/golden_ops_XXXXXX", path[64];
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/ops.h5", folder);
+    ts_error err = {0};
+    ts_h5 *file;
+    void *image;
+    size_t bytes;
+    cr_assert_eq(ts_h5_create(&file, path, 0, TS_ERR_DATA, &err), TS_OK, "%s", err.text);
+    for (int i = 0; i < count; i++) {
+        ts_named_tensor t = {entries[i].path, {TS_F32, {1, {1}}, (void *)&entries[i].value}};
+        cr_assert_eq(ts_h5_write(file, &t, &err), TS_OK, "%s", err.text);
+    }
+    if (attribute_of)
+        cr_assert_eq(ts_h5_write_text(file, attribute_of, "slope", "0.3", &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_h5_finish(file, &image, &bytes, &err), TS_OK, "%s", err.text);
+    ts_h5_close(file);
+    FILE *out = fopen(path, "wb");
+    cr_assert(out && fwrite(image, 1, bytes, out) == bytes && fclose(out) == 0);
+    ts_free(image);
+    verdict v = walk(path, "ref");
+    unlink(path);
+    rmdir(folder);
+    return v;
+}
+
+#define WALK_OF(attribute_of, ...)                                                                                     \
+    walk_of((entry[]){__VA_ARGS__}, sizeof((entry[]){__VA_ARGS__}) / sizeof(entry), attribute_of)
+
+static void expect_failure(verdict v, const char *text)
+{
+    cr_expect_eq(v.failed, 1, "%lld cases fail, expected one", (long long)v.failed);
+    cr_expect(strstr(v.first, text), "expected \"%s\" in: %s", text, v.first);
+}
+
+Test(golden_ops, a_right_case_passes)
+{
+    verdict v = WALK_OF(NULL, {"relu/in/x", 3}, {"relu/in/r0", 2}, {"relu/out/0", 3}, {"relu/grad/x", 2});
+    cr_assert_eq(v.cases, 1);
+    cr_assert_eq(v.failed, 0, "%s", v.first);
+}
+
+Test(golden_ops, what_is_not_understood_fails_by_name)
+{
+    expect_failure(WALK_OF(NULL, {"frobnicate/in/x", 3}), "frobnicate: the operation is not understood");
+    expect_failure(WALK_OF(NULL, {"relux/in/x", 3}), "relux: the operation is not understood");
+    expect_failure(WALK_OF(NULL, {"relu/in/x", 3}, {"relu/in/r0", 2}, {"relu/out/0", 3}, {"relu/out/1", 3}),
+                   "relu: out/1 is not understood");
+    expect_failure(WALK_OF(NULL, {"relu/in/x", 3}, {"relu/in/y", 3}, {"relu/in/r0", 2}, {"relu/out/0", 3}),
+                   "relu: in/y is not understood");
+    expect_failure(WALK_OF(NULL, {"relu/in/r0", 2}, {"relu/out/0", 3}), "relu: in/x is missing");
+    expect_failure(WALK_OF("relu", {"relu/in/x", 3}, {"relu/in/r0", 2}, {"relu/out/0", 3}),
+                   "relu: attribute slope is not understood");
+    expect_failure(WALK_OF("leaky_relu", {"leaky_relu/in/x", 3}, {"leaky_relu/in/r0", 2}, {"leaky_relu/out/0", 3}),
+                   "leaky_relu: attribute slope is missing, or no number");
+}
+
+Test(golden_ops, a_wrong_number_fails)
+{
+    expect_failure(WALK_OF(NULL, {"relu/in/x", 3}, {"relu/in/r0", 2}, {"relu/out/0", 3.001f}), "relu: out/0[0] is 3");
+    expect_failure(WALK_OF(NULL, {"relu/in/x", 3}, {"relu/in/r0", 2}, {"relu/out/0", 3}, {"relu/grad/x", -2}),
+                   "relu: grad/x[0] is 2, expected -2");
+    expect_failure(WALK_OF(NULL, {"relu/in/x", 3}, {"relu/in/r0", 2}, {"relu/out/0", 0.0f / 0.0f}),
+                   "relu: out/0[0] is 3, expected ");
+}
