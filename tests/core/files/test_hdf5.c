@@ -1,6 +1,7 @@
 #include "core/files/hdf5.h"
 
 #include <criterion/criterion.h>
+#include <hdf5.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -357,6 +358,54 @@ Test(core_files_hdf5, threads_take_turns)
         pthread_join(thread[i], &failed);
         cr_assert_null(failed);
     }
+}
+
+static hsize_t ids(void)
+{
+    static const H5I_type_t types[] = {H5I_FILE,    H5I_GROUP, H5I_DATATYPE,   H5I_DATASPACE,
+                                       H5I_DATASET, H5I_ATTR,  H5I_GENPROP_LST};
+    hsize_t sum = 0, count;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (H5Inmembers(types[i], &count) >= 0)
+            sum += count;
+    return sum;
+}
+
+static void use_everything(void)
+{
+    float f[3] = {1, 2, 3};
+    const char *text[2] = {"a", "bc"};
+    ts_tensor t;
+    ts_h5_strings s;
+    ts_h5_attributes a;
+    ts_h5_entries all;
+    ts_h5 *file = create_ok(scratch("ids.h5"), 512);
+    put(file, "g/x", TS_F32, ts_shape_of(3), f);
+    cr_assert_eq(ts_h5_write(file, &(ts_named_tensor){"g/x", {TS_F32, ts_shape_of(3), f}}, &err), TS_ERR_DATA);
+    cr_assert_eq(ts_h5_write_strings(file, "g/s", text, 2, &err), TS_OK);
+    cr_assert_eq(ts_h5_write_text(file, "g", "n", "t", &err), TS_OK);
+    cr_assert_eq(ts_h5_write_text(file, "g", "n", "t", &err), TS_ERR_DATA);
+    save(file);
+    file = open_ok(scratch("ids.h5"));
+    cr_assert_eq(ts_h5_walk(file, "/", &arena, &all, &err), TS_OK);
+    cr_assert_eq(ts_h5_read(file, "g/x", &arena, &t, &err), TS_OK);
+    cr_assert_eq(ts_h5_read_into(file, "g/x", &t, &err), TS_OK);
+    cr_assert_eq(ts_h5_read(file, "g/s", &arena, &t, &err), TS_ERR_DATA);
+    cr_assert_eq(ts_h5_read_rows(file, "g/x", 9, &(ts_tensor){TS_F32, ts_shape_of(1), f}, &err), TS_ERR_DATA);
+    cr_assert_eq(ts_h5_read_strings(file, "g/s", &arena, &s, &err), TS_OK);
+    cr_assert_eq(ts_h5_read_attributes(file, "g", &arena, &a, &err), TS_OK);
+    cr_assert(ts_h5_exists(file, "g/x") && !ts_h5_exists(file, "g/y"));
+    ts_h5_close(file);
+    ts_arena_clear(&arena);
+}
+
+/* A forgotten identifier keeps its file open. */
+Test(core_files_hdf5, no_identifier_is_left)
+{
+    use_everything();
+    hsize_t before = ids();
+    use_everything();
+    cr_assert_eq(ids(), before);
 }
 
 /* A damaged file is refused or read; it does not bring the program down. Metadata of our own format has checksums. */
