@@ -53,7 +53,7 @@ static bool is_nearer(const char *typed, const char *name, int *distance)
     if (longest > NAME_MAX_BYTES)
         return false;
     int d = edit_distance(typed, name);
-    if (d * 3 > (int)longest || d >= *distance)
+    if (longest < 4 || d * 3 > (int)longest || d >= *distance)
         return false;
     *distance = d;
     return true;
@@ -291,7 +291,7 @@ static ts_status list_read(const ts_option *option, const char *text, list *item
 static ts_status parse_ints(const ts_option *option, const char *text, ts_int_list *value, ts_arena *arena,
                             ts_error *err)
 {
-    list items;
+    list items = {0};
     TS_TRY(list_read(option, text, &items, arena, err));
     ts_int_list parsed = {.count = items.count};
     for (int i = 0; i < items.count; i++)
@@ -304,7 +304,7 @@ static ts_status parse_ints(const ts_option *option, const char *text, ts_int_li
 static ts_status parse_strings(const ts_option *option, const char *text, ts_string_list *value, ts_arena *arena,
                                ts_error *err)
 {
-    list items;
+    list items = {0};
     TS_TRY(list_read(option, text, &items, arena, err));
     ts_string_list parsed = {.count = items.count};
     for (int i = 0; i < items.count; i++)

@@ -81,7 +81,8 @@ const ts_option *ts_option_find(const ts_option_table *table, const char *name);
 const char *ts_option_nearest(const ts_option_table *table, const char *typed);
 
 /* The name in `names` (NULL-terminated) nearest to `typed` by edit distance (insert, delete, replace, swap of two
- * neighbours), or NULL where none is close enough to be what was meant (more than a third of its letters differ). */
+ * neighbours), or NULL where none is close enough to be what was meant (more than a third of its letters differ, or
+ * it has fewer than four: "gpu" is no typo of "cpu"). */
 const char *ts_nearest_name(const char *typed, const char *const *names);
 
 /* A table is data that somebody typed: this checks what a compiler cannot. Names are [a-z0-9_]+, each name and alias is

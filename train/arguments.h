@@ -18,10 +18,10 @@
 /* An option of a command. In `option` count: name (without the dashes), type (BOOL: a flag, without a value; INT, REAL,
  * STRING, CHOICE with choices), min and max, help, and fallback, which may be NULL: then the option is just absent. */
 typedef struct {
-    ts_option option;
     char letter;          /* 'o' for -o, or 0 */
     const char *argument; /* how the help calls the value: "DIR"; NULL for a flag */
     bool required;        /* refuse the command without it */
+    ts_option option;
 } ts_argument_option;
 
 typedef enum { TS_POSITIONAL_ONE, TS_POSITIONAL_OPTIONAL, TS_POSITIONAL_MANY } ts_positional_count;

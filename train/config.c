@@ -204,9 +204,12 @@ static ts_status take_kind(const ts_config *config, config_part *part, const con
     if (part->kind_given && entry->line)
         return given_twice(config, part, part->kind_given, entry, "kind", err);
     TS_TRY(check_shape(config, part, entry, &as_option, err));
-    part->kind = kind_index(part->section, entry->text);
-    if (part->kind < 0)
+    int kind = kind_index(part->section, entry->text);
+    if (kind < 0)
         return unknown_kind(config, part, entry, err);
+    if (kind != part->kind)
+        part->kind_round = entry->round;
+    part->kind = kind;
     part->kind_given = entry;
     return TS_OK;
 }
@@ -215,6 +218,7 @@ static ts_status resolve_kind(const ts_config *config, config_part *part, ts_err
 {
     const ts_config_section *section = part->section;
     part->kind_given = NULL;
+    part->kind_round = 0;
     part->kind = section && section->default_kind ? kind_index(section, section->default_kind) : 0;
     for (const config_entry *e = part->first; e; e = e->next)
         if (is_kind_entry(part, e))
@@ -226,17 +230,11 @@ static ts_status resolve_kind(const ts_config *config, config_part *part, ts_err
     return TS_OK;
 }
 
-/* A key given before an override chose a kind that does not have it: nothing to complain of, but worth a line. */
-static bool is_left_out(const config_part *part, const config_entry *entry)
-{
-    return part->kind_given && entry->round < part->kind_given->round && kind_with(part->section, entry->key);
-}
-
 static ts_status add_note(ts_config *config, config_part *part, const config_entry *entry, ts_error *err)
 {
     config_note *note = ts_arena_alloc(&config->arena, sizeof *note);
     if (note)
-        note->text = ts_arena_format(&config->arena, "%s: '%s' is left out: kind '%s' does not have it",
+        note->text = ts_arena_format(&config->arena, "%s: '%s' is left out: kind '%s' does not take it",
                                      PLACE(config, part, entry), entry->key, part->table->kind);
     if (!note || !note->text)
         return ts_out_of_memory(err, sizeof *note);
@@ -247,19 +245,32 @@ static ts_status add_note(ts_config *config, config_part *part, const config_ent
     return TS_OK;
 }
 
-static ts_status take_entry(ts_config *config, config_part *part, const config_entry *entry, ts_error *err)
+static ts_status take_value(ts_config *config, config_part *part, const config_entry *entry, const ts_option *option,
+                            ts_error *err)
 {
-    const ts_option *option = ts_option_find(part->table, entry->key);
-    if (!option)
-        return is_left_out(part, entry) ? add_note(config, part, entry, err) : unknown_key(config, part, entry, err);
-    const config_entry **given = &part->given[option - part->table->options];
-    if (*given && entry->line)
-        return given_twice(config, part, *given, entry, option->name, err);
     TS_TRY(check_shape(config, part, entry, option, err));
     ts_status status = ts_option_parse(option, entry->text, part->options, &config->arena, err);
     if (status == TS_ERR_USAGE)
         ts_error_prefix(err, "%s", PLACE(config, part, entry));
-    *given = entry;
+    return status;
+}
+
+/* What was given before an override chose another kind, and what that kind does not take, is nothing to complain of,
+ * but worth a note. */
+static ts_status take_entry(ts_config *config, config_part *part, const config_entry *entry, ts_error *err)
+{
+    const ts_option *option = ts_option_find(part->table, entry->key);
+    bool foreign = entry->round < part->kind_round;
+    if (!option)
+        return foreign && kind_with(part->section, entry->key) ? add_note(config, part, entry, err)
+                                                               : unknown_key(config, part, entry, err);
+    config_given *given = &part->given[option - part->table->options];
+    if (given->entry && entry->line)
+        return given_twice(config, part, given->entry, entry, option->name, err);
+    ts_status status = take_value(config, part, entry, option, err);
+    if (status == TS_ERR_USAGE && foreign)
+        return add_note(config, part, entry, err);
+    given->entry = entry;
     return status;
 }
 
@@ -267,7 +278,7 @@ static ts_status check_required(const ts_config *config, const config_part *part
 {
     for (int i = 0; part->table->options[i].name; i++) {
         const ts_option *o = &part->table->options[i];
-        if (!o->fallback && !part->given[i])
+        if (!o->fallback && !part->given[i].entry)
             return ts_fail(err, TS_ERR_USAGE, "%s: key '%s%s%s' must be given: %s", TS_SHOWN(config->name),
                            part->section ? part->section->name : "", part->section ? "." : "", o->name, o->help);
     }
@@ -363,20 +374,22 @@ static ts_status add_override(ts_config *config, const char *override, int *part
 
 /* --- the object --------------------------------------------------------------------------------------------------- */
 
-static ts_status config_new(ts_config **config, const ts_config_schema *schema, const char *name, ts_error *err)
+/* NULL with *err set on failure. */
+static ts_config *config_new(const ts_config_schema *schema, const char *name, ts_error *err)
 {
-    ts_config *c = *config = ts_calloc(1, sizeof *c);
-    if (!c)
-        return ts_out_of_memory(err, sizeof *c);
-    c->schema = schema;
-    c->part_count = 1;
-    for (const ts_config_section *s = schema->sections; s->name; s++) {
-        if (c->part_count > TS_MAX_SECTIONS)
-            return ts_fail(err, TS_ERR_RUNTIME, "internal error: more than %d sections", TS_MAX_SECTIONS);
-        c->part[c->part_count++].section = s;
+    ts_config *c = ts_calloc(1, sizeof *c);
+    char *copy = c ? ts_arena_strdup(&c->arena, name) : NULL;
+    if (!copy) {
+        ts_config_free(c);
+        ts_out_of_memory(err, sizeof *c + strlen(name) + 1);
+        return NULL;
     }
-    c->name = ts_arena_strdup(&c->arena, name);
-    return c->name ? TS_OK : ts_out_of_memory(err, strlen(name) + 1);
+    c->schema = schema;
+    c->name = copy;
+    c->part_count = 1;
+    for (const ts_config_section *s = schema->sections; s->name && c->part_count <= TS_MAX_SECTIONS; s++)
+        c->part[c->part_count++].section = s;
+    return c;
 }
 
 void ts_config_free(ts_config *config)
@@ -406,13 +419,15 @@ static ts_status fill(ts_config *config, const char *text, size_t bytes, const c
 ts_status ts_config_parse(ts_config **config, const ts_config_schema *schema, const char *name, const char *text,
                           size_t bytes, const char *const *overrides, ts_error *err)
 {
-    ts_status status = config_new(config, schema, name, err);
+    *config = NULL;
+    ts_config *c = config_new(schema, name, err);
+    if (!c)
+        return TS_ERR_RUNTIME;
+    ts_status status = fill(c, text, bytes, overrides, err);
     if (status == TS_OK)
-        status = fill(*config, text, bytes, overrides, err);
-    if (status != TS_OK) {
-        ts_config_free(*config);
-        *config = NULL;
-    }
+        *config = c;
+    else
+        ts_config_free(c);
     return status;
 }
 
@@ -511,8 +526,8 @@ static ts_status find_key(const ts_config *config, const char *key, const config
 
 ts_status ts_config_get_text(const ts_config *config, const char *key, char **text, ts_error *err)
 {
-    const config_part *part;
-    const ts_option *option;
+    const config_part *part = &config->part[0];
+    const ts_option *option = NULL;
     *text = NULL;
     TS_TRY(find_key(config, key, &part, &option, err));
     *text = option ? ts_config_value(option, part->options, false) : ts_strdup(part->table->kind);
@@ -521,11 +536,11 @@ ts_status ts_config_get_text(const ts_config *config, const char *key, char **te
 
 ts_config_origin ts_config_where(const ts_config *config, const char *key)
 {
-    const config_part *part;
-    const ts_option *option;
+    const config_part *part = &config->part[0];
+    const ts_option *option = NULL;
     if (find_key(config, key, &part, &option, NULL) != TS_OK)
         return (ts_config_origin){0};
-    const config_entry *given = option ? part->given[option - part->table->options] : part->kind_given;
+    const config_entry *given = option ? part->given[option - part->table->options].entry : part->kind_given;
     if (!given)
         return (ts_config_origin){0};
     return (ts_config_origin){

@@ -49,7 +49,8 @@ typedef struct {
 
 /* Reads the file, then applies the overrides ("train.batch=64", "quantizer.kind=vector", "seed=3"; an option's alias
  * serves as well as its name; of two for the same key the later one counts). overrides: NULL-terminated, or NULL.
- * Where an override changes a section's kind, keys that the file gives for another kind are left out, each with a note.
+ * Where an override changes a section's kind, keys and values of the file that the new kind does not take are left out,
+ * each with a note (ts_config_note).
  * Returns: *config, to be freed; NULL on failure.
  * Errors: TS_ERR_USAGE for everything that the file or the overrides can do wrong; TS_ERR_RUNTIME out of memory or a
  * mistake in the schema. schema must outlive the config. */
@@ -85,7 +86,7 @@ ts_status ts_config_get_text(const ts_config *config, const char *key, char **te
 /* Where the key's value comes from; a default also where there is no such key. */
 ts_config_origin ts_config_where(const ts_config *config, const char *key);
 
-/* The i-th note, from 0: a key that was left out because an override chose another kind. NULL: no more. */
+/* The i-th note, from 0: a key that was left out because an override chose another kind. NULL: no more. For the log. */
 const char *ts_config_note(const ts_config *config, int i);
 
 /* The resolved config as YAML: top-level keys, then sections in the schema's order, every key of the chosen kinds.

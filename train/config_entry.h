@@ -31,6 +31,11 @@ typedef struct config_note {
     const char *text;
 } config_note;
 
+/* Which entry gave an option its value; NULL: none, it is the default. */
+typedef struct {
+    const config_entry *entry;
+} config_given;
+
 /* A section, or the top-level keys. */
 typedef struct {
     const ts_config_section *section; /* NULL: the top-level keys */
@@ -39,9 +44,10 @@ typedef struct {
     /* what the entries resolve to */
     int kind; /* index of `table` in the section's kinds */
     const ts_option_table *table;
-    void *options;              /* table->struct_bytes */
-    const config_entry **given; /* an entry or NULL for each option of the table */
+    void *options;       /* table->struct_bytes */
+    config_given *given; /* for each option of the table */
     const config_entry *kind_given;
+    int kind_round; /* entries of earlier rounds were given for another kind */
     config_note *notes;
 } config_part;
 

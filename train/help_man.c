@@ -90,11 +90,7 @@ static void put_table(FILE *out, const char *section, const ts_option_table *tab
 {
     for (const ts_option *o = table->options; o->name; o++) {
         char accepts[TEXT_BYTES];
-        fputs(".TP\n\\fB", out);
-        put(out, section);
-        put(out, *section ? "." : "");
-        put(out, o->name);
-        fputs("\\fR\n", out);
+        fprintf(out, ".TP\n\\fB%s%s%s\\fR\n", section, *section ? "." : "", o->name);
         put(out, o->help);
         fputs("; ", out);
         put(out, ts_option_describe(o, accepts, sizeof accepts));
@@ -117,11 +113,7 @@ static void put_section(FILE *out, const ts_config_section *section)
     fputs(".\n", out);
     for (int i = 0; section->kinds[i]; i++) {
         if (section->kinds[1]) {
-            fputs(".PP\n", out);
-            put_bold(out, section->name);
-            put_bold(out, ".kind=");
-            put_bold(out, section->kinds[i]->kind);
-            fputs(": ", out);
+            fprintf(out, ".PP\n\\fB%s.kind=%s\\fR: ", section->name, section->kinds[i]->kind);
             put(out, section->kinds[i]->help);
             fputs(".\n", out);
         }
