@@ -32,7 +32,7 @@ static ts_value draw(ts_op op, ts_value step, ts_dtype dtype, ts_shape shape, in
     return ts_node_add(g, &spec, NULL);
 }
 
-ts_value ts_draw_uniform(ts_value step, ts_shape shape)
+ts_value ts_rand_uniform(ts_value step, ts_shape shape)
 {
     ts_graph *g;
     if (ts_poisoned(&g, 1, &step))
@@ -40,7 +40,7 @@ ts_value ts_draw_uniform(ts_value step, ts_shape shape)
     return draw(TS_OP_random_uniform, step, ts_graph_real(g), shape, 0);
 }
 
-ts_value ts_draw_normal(ts_value step, ts_shape shape)
+ts_value ts_rand_normal(ts_value step, ts_shape shape)
 {
     ts_graph *g;
     if (ts_poisoned(&g, 1, &step))
@@ -48,7 +48,7 @@ ts_value ts_draw_normal(ts_value step, ts_shape shape)
     return draw(TS_OP_random_normal, step, ts_graph_real(g), shape, 0);
 }
 
-ts_value ts_draw_index(ts_value step, ts_shape shape, int64_t below)
+ts_value ts_rand_index(ts_value step, ts_shape shape, int64_t below)
 {
     ts_graph *g;
     if (ts_poisoned(&g, 1, &step))

@@ -8,10 +8,10 @@
 
 #include "autograd/graph.h"
 
-ts_value ts_draw_uniform(ts_value step, ts_shape shape); /* [0, 1), of the real dtype; torch.rand */
-ts_value ts_draw_normal(ts_value step, ts_shape shape);  /* N(0, 1), of the real dtype; torch.randn */
+ts_value ts_rand_uniform(ts_value step, ts_shape shape); /* [0, 1), of the real dtype; torch.rand */
+ts_value ts_rand_normal(ts_value step, ts_shape shape);  /* N(0, 1), of the real dtype; torch.randn */
 
 /* Integers in [0, below), i32; torch.randint. Errors: below outside 1 ... 2^31 - 1. */
-ts_value ts_draw_index(ts_value step, ts_shape shape, int64_t below);
+ts_value ts_rand_index(ts_value step, ts_shape shape, int64_t below);
 
 #endif

@@ -24,7 +24,7 @@ TS_CASES(global_norm) = {
 };
 
 #undef TS_NORMAL /* from here on it is an initial value of the store's */
-#include "autograd/scope.h"
+#include "autograd/store.h"
 
 TS_TESTED_IN(adamw, "autograd_optim/adamw");
 TS_TESTED_IN(sgd, "autograd_optim/sgd");
@@ -39,7 +39,6 @@ typedef struct {
     ts_device *device;
     ts_workspace *workspace;
     ts_program *program;
-    ts_scope scope;
 } rig;
 
 static ts_error err;
@@ -49,7 +48,6 @@ static rig open_rig(const char *device)
     rig r = {.graph = ts_graph_new(TS_F32), .store = ts_store_new(TS_F32)};
     cr_assert_eq(ts_device_open(device, 2, &r.device, &err), TS_OK, "%s", err.text);
     r.workspace = ts_workspace_new(r.device);
-    r.scope = (ts_scope){.graph = r.graph, .store = r.store, .path = ""};
     return r;
 }
 
@@ -74,9 +72,17 @@ static void close_rig(rig *r)
     ts_device_close(r->device);
 }
 
+static ts_value state_of(const rig *r, const char *name, ts_dtype dtype, int64_t n, ts_init init)
+{
+    ts_variable wanted = {.path = name, .role = TS_ROLE_STATE, .type = {dtype, ts_shape_of(n)}, .init = init};
+    const ts_variable *v = ts_store_add(r->store, &wanted, &err);
+    cr_assert(v, "%s", err.text);
+    return ts_variable_value(r->graph, r->store, v, TS_BLOCK_STATE);
+}
+
 static ts_value state(const rig *r, const char *name, int64_t n, ts_init init)
 {
-    return ts_state(r->scope, name, TS_F32, ts_shape_of(n), init);
+    return state_of(r, name, TS_F32, n, init);
 }
 
 static float *read(const rig *r, const char *path, int64_t n)
@@ -283,8 +289,8 @@ Test(autograd_optim, assign)
 {
     enum { N = 9 };
     rig r = open_rig("cpu");
-    ts_value count = ts_state(r.scope, "count", TS_I64, ts_shape_of(N), TS_ZEROS);
-    ts_value ids = ts_state(r.scope, "ids", TS_I32, ts_shape_of(N), TS_ZEROS), sum = state(&r, "sum", N, TS_ONES);
+    ts_value count = state_of(&r, "count", TS_I64, N, TS_ZEROS);
+    ts_value ids = state_of(&r, "ids", TS_I32, N, TS_ZEROS), sum = state(&r, "sum", N, TS_ONES);
     ts_value x64 = ts_input(r.graph, "x64", TS_I64, ts_shape_of(N)),
              x32 = ts_input(r.graph, "x32", TS_I32, ts_shape_of(N));
     ts_value x = ts_input(r.graph, "x", TS_F32, ts_shape_of(N)), ok = ts_input(r.graph, "ok", TS_F32, ts_shape_of());
@@ -336,8 +342,7 @@ Test(autograd_optim, what_cannot_be_written_is_named)
     ts_ema(state(&r, "e", 3, TS_ZEROS), ts_input(r.graph, "y", TS_F32, ts_shape_of(4)), TS_ABSENT, 0.5);
     expect_error(&r, "ema: operand 1 is f32 [4], the variable f32 [3]");
     r = open_rig("ref");
-    ts_assign_add(ts_state(r.scope, "e", TS_U8, ts_shape_of(3), TS_ZEROS),
-                  ts_input(r.graph, "y", TS_U8, ts_shape_of(3)), TS_ABSENT);
+    ts_assign_add(state_of(&r, "e", TS_U8, 3, TS_ZEROS), ts_input(r.graph, "y", TS_U8, ts_shape_of(3)), TS_ABSENT);
     expect_error(&r, "assign_add: the variable is u8 [3]; expected f32, i32 or i64");
     r = open_rig("ref");
     ts_sgd(state(&r, "p", 3, TS_ZEROS), TS_ABSENT, ts_input(r.graph, "g", TS_F32, ts_shape_of(3)),

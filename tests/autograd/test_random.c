@@ -60,11 +60,11 @@ Test(autograd_random, draws_are_those_of_core)
 {
     rig r = open_rig(TS_F32);
     ts_graph_set_path(r.graph, "quantizer.noise");
-    ts_value u = shown(ts_draw_uniform(r.step, ts_shape_of(7, 10)), "u");
+    ts_value u = shown(ts_rand_uniform(r.step, ts_shape_of(7, 10)), "u");
     ts_graph_set_path(r.graph, "quantizer.normal");
-    ts_value n = shown(ts_draw_normal(r.step, ts_shape_of(N)), "n");
+    ts_value n = shown(ts_rand_normal(r.step, ts_shape_of(N)), "n");
     ts_graph_set_path(r.graph, "quantizer.rows");
-    ts_value i = shown(ts_draw_index(r.step, ts_shape_of(N), 1000), "i");
+    ts_value i = shown(ts_rand_index(r.step, ts_shape_of(N), 1000), "i");
     for (int64_t step = 0; step < 2; step++) {
         float uniform[N], normal[N];
         int32_t index[N];
@@ -88,9 +88,9 @@ Test(autograd_random, draws_are_those_of_core)
 Test(autograd_random, streams)
 {
     rig a = open_rig(TS_F32), b = open_rig(TS_F64);
-    ts_value a1 = shown(ts_draw_uniform(a.step, ts_shape_of(N)), "1"),
-             a2 = shown(ts_draw_uniform(a.step, ts_shape_of(N)), "2");
-    ts_value b1 = shown(ts_draw_uniform(b.step, ts_shape_of(N)), "1");
+    ts_value a1 = shown(ts_rand_uniform(a.step, ts_shape_of(N)), "1"),
+             a2 = shown(ts_rand_uniform(a.step, ts_shape_of(N)), "2");
+    ts_value b1 = shown(ts_rand_uniform(b.step, ts_shape_of(N)), "1");
     float first[N], second[N];
     double wide[N];
     run(&a, 1, 2);
@@ -110,14 +110,14 @@ Test(autograd_random, streams)
 
 static ts_value uniform(const ts_value *in)
 {
-    return ts_draw_uniform(in[0], ts_shape_of(3));
+    return ts_rand_uniform(in[0], ts_shape_of(3));
 }
 
 Test(autograd_random, wrong_operands_are_named)
 {
     EXPECT_BUILD_ERROR(uniform, "random_uniform", "i32 [2]; expected i64 [2]", I32(2));
     ts_graph *g = ts_graph_new(TS_F32);
-    cr_assert_not(ts_present(ts_draw_index(ts_input(g, "step", TS_I64, ts_shape_of(2)), ts_shape_of(3), 0)));
+    cr_assert_not(ts_present(ts_rand_index(ts_input(g, "step", TS_I64, ts_shape_of(2)), ts_shape_of(3), 0)));
     cr_assert_eq(ts_graph_check(g, &err), TS_ERR_USAGE);
     cr_assert(strstr(err.text, "random_index: the bound is 0"), "%s", err.text);
     ts_graph_free(g);
