@@ -7,8 +7,8 @@
 #include "core/memory.h"
 #include "train/data_kinds.h"
 
-const ts_dataset_kind *const ts_dataset_kinds[] = {&ts_dataset_shapes, &ts_dataset_idx, &ts_dataset_cifar,
-                                                   &ts_dataset_hdf5, NULL};
+const ts_dataset_kind *const ts_dataset_kinds[] = {&ts_dataset_shapes, &ts_dataset_idx,  &ts_dataset_cifar,
+                                                   &ts_dataset_folder, &ts_dataset_hdf5, NULL};
 
 const char *const ts_on_error_names[] = {"stop", "skip", NULL};
 

@@ -226,7 +226,7 @@ Test(train_data, kinds_have_names_tables_and_help)
         cr_assert_eq(ts_dataset_kind_find((*kind)->table->kind), *kind);
         cr_assert_eq(ts_option_table_check((*kind)->table, &err), TS_OK, "%s", err.text);
     }
-    cr_assert_geq(kinds, 4);
+    cr_assert_geq(kinds, 5);
     cr_assert_null(ts_dataset_kind_find("no such kind"));
 }
 

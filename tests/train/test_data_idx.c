@@ -141,6 +141,37 @@ Test(train_data_idx, bad_gzip_is_refused_wherever_it_is_cut_or_changed)
     temp_folder_remove(&folder);
 }
 
+/* Random changes of up to three bytes, and cuts: opened or refused, never worse (the sanitizers watch). */
+Test(train_data_idx, mutants)
+{
+    enum { MUTANTS = 3000 };
+    temp_folder folder = temp_folder_make();
+    uint8_t whole[2][256], b[SMALL];
+    small_file(b);
+    memcpy(whole[0], b, SMALL);
+    size_t size[2] = {SMALL, compressed(b, SMALL, whole[1], sizeof whole[1])};
+    ts_random_key key = {1, ts_random_stream("mutants")};
+    int opened = 0;
+    for (uint64_t m = 0; m < MUTANTS; m++) {
+        uint8_t mutant[256];
+        size_t n = size[m % 2];
+        memcpy(mutant, whole[m % 2], n);
+        for (uint64_t k = 0; k <= m / 2 % 3; k++)
+            mutant[ts_random_below(key, m, 2 * k, n)] = (uint8_t)ts_random_bits(key, m, 100 + k);
+        if (ts_random_below(key, m, 50, 4) == 0)
+            n = ts_random_below(key, m, 51, n + 1);
+        ts_data_idx_options o = {.path = temp_write(&folder, "mutant", mutant, n)};
+        ts_dataset *data;
+        ts_error err = {0};
+        ts_status status = open_idx(&data, o, TS_SPLIT_TRAIN, &err);
+        cr_assert(status == TS_OK || (status == TS_ERR_DATA && *err.text), "%s", err.text);
+        opened += status == TS_OK;
+        ts_dataset_close(data);
+    }
+    cr_assert(opened > MUTANTS / 10 && opened < MUTANTS * 9 / 10, "%d opened", opened);
+    temp_folder_remove(&folder);
+}
+
 Test(train_data_idx, a_file_without_permission)
 {
     temp_folder folder = temp_folder_make();
