@@ -15,8 +15,8 @@ ts_value ts_reshape(ts_value x, ts_shape shape)
         else
             open = i;
     }
-    if (open >= 0 && known > 0)
-        shape.dim[open] = have / known;
+    if (open >= 0)
+        shape.dim[open] = known > 0 ? have / known : 0;
     if (ts_shape_count(shape) != have)
         return ts_build_fail(g, "reshape", "%s has %lld elements, %s another number",
                              ts_shape_print(ts_value_shape(x)).text, (long long)have, ts_shape_print(shape).text);
@@ -28,7 +28,10 @@ ts_value ts_reshape(ts_value x, ts_shape shape)
 
 ts_value ts_rows(ts_value x)
 {
-    return ts_reshape(x, ts_shape_of(-1, ts_dim(x, -1)));
+    int64_t rows = 1;
+    for (int i = 0; i < ts_value_shape(x).rank - 1; i++)
+        rows *= ts_dim(x, i);
+    return ts_reshape(x, ts_shape_of(rows, ts_dim(x, -1)));
 }
 
 void ts_rule_reshape(ts_rule *r)
