@@ -6,6 +6,8 @@
 
 #include "core/cpu/dnnl.h"
 #include "core/cpu/simd.h"
+#include "core/cpu/thin.h"
+#include "core/memory.h"
 
 static bool is_dense_f32(const ts_type *t)
 {
@@ -41,51 +43,74 @@ static ts_dnnl_conv geometry_of(const ts_desc *d, ts_shape x, ts_shape w, ts_sha
     return g;
 }
 
-/* *prepared stays NULL where oneDNN has only its reference loops; then run uses ours. */
-static ts_status prepare(const ts_dnnl_conv *g, ts_dnnl_pass pass, ts_device *device, void **prepared,
-                         size_t *scratch_bytes, ts_error *err)
-{
-    ts_dnnl *op;
-    TS_TRY(ts_dnnl_conv_new(&op, g, pass, device->threads, err));
-    *prepared = op;
-    *scratch_bytes = op ? ts_dnnl_scratch_bytes(op) : 0;
-    return TS_OK;
-}
+/* What a run needs to know. */
+typedef struct {
+    ts_dnnl_conv shape;
+    ts_dnnl_pass pass;
+    bool thin;   /* our own kernel for few channels */
+    ts_dnnl *op; /* else oneDNN's; NULL where that has only its reference loops, and then ours run */
+} plan;
 
 static void release(void *prepared)
 {
-    ts_dnnl_free(prepared);
+    plan *p = prepared;
+    ts_dnnl_free(p->op);
+    ts_free(p);
 }
 
-/* False where there is no operation: the caller falls back. */
-static bool run(const ts_call *call, const ts_dnnl_operands *operands)
+static ts_status prepare(const ts_dnnl_conv *shape, ts_dnnl_pass pass, ts_device *device, void **prepared,
+                         size_t *scratch_bytes, ts_error *err)
 {
-    if (!call->prepared)
-        return false;
-    if (!ts_dnnl_run(call->prepared, operands, call->scratch))
+    plan *p = ts_calloc(1, sizeof *p);
+    if (!p)
+        return ts_out_of_memory(err, sizeof *p);
+    p->shape = *shape;
+    p->pass = pass;
+    p->thin = ts_thin_fits(shape, pass);
+    if (!p->thin && ts_dnnl_conv_new(&p->op, shape, pass, device->threads, err) != TS_OK) {
+        release(p);
+        return TS_ERR_DEVICE;
+    }
+    *prepared = p;
+    *scratch_bytes = p->thin ? ts_thin_scratch_bytes(shape, pass) : p->op ? ts_dnnl_scratch_bytes(p->op) : 0;
+    return TS_OK;
+}
+
+/* Multiply-adds below which the start of a second thread costs more than it brings. */
+static int threads_of(const ts_call *call)
+{
+    return ts_desc_flops(call->desc) < 200e3 ? 1 : call->device->threads;
+}
+
+static void run_dnnl(const ts_call *call, const ts_dnnl *op, const ts_dnnl_operands *operands)
+{
+    if (!ts_dnnl_run(op, operands, call->scratch))
         ts_device_fail(call->device, "oneDNN %s failed in %s (%s)", ts_dnnl_version(), ts_ops[call->desc->op].name,
-                       ts_dnnl_implementation(call->prepared));
-    return true;
+                       ts_dnnl_implementation(op));
 }
 
-static bool has_bias(const ts_desc *d)
+static const float *bias_of(const ts_call *call)
 {
-    return d->in_count > 2 && ts_type_present(&d->in[2]);
+    return call->desc->in_count > 2 && ts_type_present(&call->desc->in[2]) ? call->in[2] : NULL;
 }
 
 static ts_status conv_prepare(const ts_desc *d, ts_device *device, void **prepared, size_t *scratch_bytes,
                               ts_error *err)
 {
     ts_dnnl_conv g = geometry_of(d, d->in[0].shape, d->in[1].shape, d->out[0].shape);
-    g.bias = has_bias(d);
+    g.bias = d->in_count > 2 && ts_type_present(&d->in[2]);
     return prepare(&g, TS_DNNL_FORWARD, device, prepared, scratch_bytes, err);
 }
 
 static void conv(const ts_call *call)
 {
-    const ts_dnnl_operands o = {
-        .x = call->in[0], .w = call->in[1], .bias = has_bias(call->desc) ? call->in[2] : NULL, .y = call->out[0]};
-    if (!run(call, &o))
+    const plan *p = call->prepared;
+    const ts_dnnl_operands o = {.x = call->in[0], .w = call->in[1], .bias = bias_of(call), .y = call->out[0]};
+    if (p->thin)
+        ts_thin_forward(&p->shape, call->out[0], o.x, o.w, o.bias, threads_of(call));
+    else if (p->op)
+        run_dnnl(call, p->op, &o);
+    else
         ts_ref_kernel(TS_OP_conv, false)->run(call);
 }
 
@@ -107,8 +132,8 @@ TS_SIMD static void add_bias_rows(float *restrict y, const float *restrict bias,
             y[i * C + c] += bias[c];
 }
 
-/* The backward pass knows no bias: a pass of its own. */
-static void add_bias(const ts_call *call)
+/* oneDNN's backward pass knows no bias: a pass of its own. */
+static void add_bias(const ts_call *call, const float *bias)
 {
     enum { CHUNK = 256 };
     const ts_shape shape = call->desc->out[0].shape;
@@ -116,16 +141,25 @@ static void add_bias(const ts_call *call)
     float *y = call->out[0];
 #pragma omp parallel for schedule(static) num_threads(ts_cpu_threads(call, rows *C))
     for (int64_t i = 0; i < rows; i += CHUNK)
-        add_bias_rows(y + i * C, call->in[2], rows - i < CHUNK ? rows - i : CHUNK, C);
+        add_bias_rows(y + i * C, bias, rows - i < CHUNK ? rows - i : CHUNK, C);
 }
 
 static void conv_transpose(const ts_call *call)
 {
+    const plan *p = call->prepared;
     const ts_dnnl_operands o = {.x = call->out[0], .w = call->in[1], .y = call->in[0]};
-    if (!run(call, &o))
+    const float *bias = bias_of(call);
+    if (p->thin) {
+        ts_thin_data(&p->shape, call->out[0], o.y, o.w, bias, call->scratch, threads_of(call));
+        return;
+    }
+    if (!p->op) {
         ts_ref_kernel(TS_OP_conv_transpose, false)->run(call);
-    else if (has_bias(call->desc))
-        add_bias(call);
+        return;
+    }
+    run_dnnl(call, p->op, &o);
+    if (bias)
+        add_bias(call, bias);
 }
 
 const ts_kernel ts_cpu_conv_transpose = {
@@ -140,8 +174,13 @@ static ts_status conv_dw_prepare(const ts_desc *d, ts_device *device, void **pre
 
 static void conv_dw(const ts_call *call)
 {
+    const plan *p = call->prepared;
     const ts_dnnl_operands o = {.x = call->in[0], .w = call->out[0], .y = call->in[1]};
-    if (!run(call, &o))
+    if (p->thin)
+        ts_thin_weights(&p->shape, call->out[0], o.x, o.y, call->scratch, threads_of(call));
+    else if (p->op)
+        run_dnnl(call, p->op, &o);
+    else
         ts_ref_kernel(TS_OP_conv_dw, false)->run(call);
 }
 
