@@ -46,7 +46,7 @@ static ts_status make_room(collector *c, ts_error *err)
 
 static ts_status hand_out(collector *c, ts_status status, ts_bytes *bytes)
 {
-    if (status == TS_OK) {
+    if (status == TS_OK && c->bytes.data) {
         c->bytes.data[c->bytes.count] = 0;
         *bytes = c->bytes;
     } else

@@ -351,6 +351,7 @@ bool ts_h5_claim_is_credible(hid_t dataset, uint64_t bytes)
 ts_status ts_h5_open_dataset(ts_h5 *file, const char *path, ts_h5_kind kind, ts_h5_entry *entry, hid_t *dataset,
                              ts_error *err)
 {
+    *entry = (ts_h5_entry){0};
     TS_TRY(describe(file, path, entry, err));
     if (entry->kind != kind)
         return ts_h5_fail(file, path,
@@ -364,8 +365,8 @@ ts_status ts_h5_open_dataset(ts_h5 *file, const char *path, ts_h5_kind kind, ts_
 static ts_status read_new(ts_h5 *file, const char *path, ts_arena *arena, ts_tensor *tensor, ts_error *err)
 {
     enum { ALIGN = 64 };
-    hid_t dataset;
-    ts_h5_entry entry;
+    hid_t dataset = -1;
+    ts_h5_entry entry = {0};
     TS_TRY(ts_h5_open_dataset(file, path, TS_H5_TENSOR, &entry, &dataset, err));
     ts_status status = TS_OK;
     ts_tensor t = {.dtype = entry.dtype, .shape = entry.shape};
@@ -405,8 +406,8 @@ static bool rows_fit(ts_shape whole, int64_t first, ts_shape rows)
 
 static ts_status read_rows(ts_h5 *file, const char *path, int64_t first, const ts_tensor *tensor, ts_error *err)
 {
-    hid_t dataset;
-    ts_h5_entry entry;
+    hid_t dataset = -1;
+    ts_h5_entry entry = {0};
     TS_TRY(ts_h5_open_dataset(file, path, TS_H5_TENSOR, &entry, &dataset, err));
     ts_shape rows = tensor->shape.rank == 0 ? ts_shape_of(1) : tensor->shape;
     ts_shape whole = entry.shape.rank == 0 ? ts_shape_of(1) : entry.shape;
@@ -443,7 +444,7 @@ ts_status ts_h5_read_rows(ts_h5 *file, const char *path, int64_t first, const ts
 ts_status ts_h5_read_into(ts_h5 *file, const char *path, const ts_tensor *tensor, ts_error *err)
 {
     ts_arena arena = {0};
-    ts_h5_entry entry;
+    ts_h5_entry entry = {0};
     ts_status status = ts_h5_info(file, path, &arena, &entry, err);
     bool fewer =
         status == TS_OK && entry.shape.rank && tensor->shape.rank && tensor->shape.dim[0] != entry.shape.dim[0];

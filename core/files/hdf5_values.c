@@ -70,8 +70,8 @@ static const char **read_texts(const holder *h, ts_arena *arena)
 
 static ts_status read_strings(ts_h5 *file, const char *path, ts_arena *arena, ts_h5_strings *strings, ts_error *err)
 {
-    hid_t dataset;
-    ts_h5_entry entry;
+    hid_t dataset = -1;
+    ts_h5_entry entry = {0};
     TS_TRY(ts_h5_open_dataset(file, path, TS_H5_STRINGS, &entry, &dataset, err));
     holder h = {dataset, false, H5Dget_type(dataset), H5Dget_space(dataset), ts_shape_count(entry.shape)};
     uint64_t bytes = (uint64_t)h.count * H5Tget_size(h.type);
@@ -163,7 +163,7 @@ static ts_status read_attributes(ts_h5 *file, const char *path, ts_arena *arena,
     ts_h5_attribute *attribute = ts_arena_alloc(arena, (size_t)info.num_attrs * sizeof *attribute);
     if (!attribute)
         status = ts_out_of_memory(err, (size_t)info.num_attrs * sizeof *attribute);
-    for (hsize_t i = 0; status == TS_OK && i < info.num_attrs; i++) {
+    for (hsize_t i = 0; attribute && status == TS_OK && i < info.num_attrs; i++) {
         hid_t id = H5Aopen_by_idx(object, ".", H5_INDEX_NAME, H5_ITER_INC, i, H5P_DEFAULT, H5P_DEFAULT);
         if (id < 0 || !read_attribute(id, arena, &attribute[i]))
             status = ts_h5_fail(file, path, "its attributes cannot be read", err);

@@ -180,14 +180,15 @@ static ts_status check_name(ts_h5 *file, const char *path, ts_error *err)
     return TS_OK;
 }
 
-/* Chunks of at most 1 MiB that hold whole rows of the last axes. */
+/* Chunks of at most 1 MiB, whole in the last axes. */
 static void chunk_of(int rank, const hsize_t *dim, size_t item_bytes, hsize_t *chunk)
 {
-    hsize_t inner = item_bytes; /* bytes of one index of the axis */
+    hsize_t room = item_bytes && item_bytes < CHUNK_BYTES ? CHUNK_BYTES / item_bytes : 1; /* elements */
     for (int i = rank - 1; i >= 0; i--) {
-        hsize_t room = inner < CHUNK_BYTES ? CHUNK_BYTES / inner : 1, whole = dim[i] ? dim[i] : 1;
-        chunk[i] = whole < room ? whole : room;
-        inner *= chunk[i];
+        chunk[i] = dim[i] < room ? dim[i] : room;
+        if (chunk[i] == 0)
+            chunk[i] = 1;
+        room = room / chunk[i] ? room / chunk[i] : 1;
     }
 }
 
@@ -284,7 +285,7 @@ static ts_status write_strings(ts_h5 *file, const char *path, const char *const 
     if (!table)
         return ts_out_of_memory(err, (size_t)count * (longest + 1));
     for (int64_t i = 0; i < count; i++)
-        strcpy(table + (size_t)i * (longest + 1), text[i]);
+        memcpy(table + (size_t)i * (longest + 1), text[i], strlen(text[i]));
     hid_t type = text_type(longest + 1);
     hid_t dataset = write_dataset(file, path, type, type, ts_shape_of(count), table);
     ts_status status = dataset < 0 ? ts_h5_fail(file, path, "the strings cannot be written", err) : TS_OK;

@@ -231,8 +231,10 @@ static bool has_no_links(int error)
 static ts_status keep_previous(ts_replace *r, ts_error *err)
 {
     char *previous = ts_replace_previous_path(r->path), *helper = ts_format("%s.prev", r->tmp_path);
-    ts_status status = previous && helper ? TS_OK : ts_out_of_memory(err, strlen(r->path) + 16);
-    if (status == TS_OK && keep_by_link(r->path, helper, previous) != 0 && errno != ENOENT) {
+    ts_status status = TS_OK;
+    if (!previous || !helper)
+        status = ts_out_of_memory(err, strlen(r->path) + 16);
+    else if (keep_by_link(r->path, helper, previous) != 0 && errno != ENOENT) {
         /* Without hard links the previous file is the complete one until the next rename. */
         if (!has_no_links(errno) || try_rename(r->path, previous) != 0)
             status = fail(r, "the previous file cannot be kept", err);

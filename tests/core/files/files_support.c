@@ -49,7 +49,8 @@ const char *scratch(const char *name)
     snprintf(path, sizeof path, "%s/%s", folder, name);
     while (*paths[i] && strcmp(paths[i], path) != 0)
         cr_assert_lt(++i, 256, "too many scratch names");
-    return strcpy(paths[i], path);
+    memcpy(paths[i], path, sizeof path);
+    return paths[i];
 }
 
 void write_bytes(const char *path, const void *bytes, size_t count)

@@ -179,7 +179,7 @@ Test(core_files_hdf5, large_data_and_texts_and_rows)
     file = open_ok(scratch("b.h5"));
     ts_tensor rows = {TS_F32, ts_shape_of(10, COLUMNS), part};
     cr_assert_eq(ts_h5_read_rows(file, "x", 2990, &rows, &err), TS_OK, "%s", err.text);
-    cr_assert_eq(memcmp(part, x + 2990 * COLUMNS, sizeof part), 0);
+    cr_assert_eq(memcmp((char *)part, (char *)(x + 2990 * COLUMNS), sizeof part), 0);
     cr_assert_eq(ts_h5_read_rows(file, "x", 2991, &rows, &err), TS_ERR_DATA);
     cr_assert(strstr(err.text, "expected shape [10, 257] from row 2991 on, found [3000, 257]"), "%s", err.text);
     double *wide = ts_alloc(sizeof(double[ROWS][COLUMNS]));
@@ -426,7 +426,7 @@ Test(core_files_hdf5, damaged_metadata)
         bool ok = ts_h5_open(&file, scratch("d.h5"), TS_ERR_DATA, &err) == TS_OK &&
                   ts_h5_read(file, "g/x", &arena, &t, &err) == TS_OK;
         if (ok)
-            cr_assert(t.dtype == TS_F32 && memcmp(t.data, f, sizeof f) == 0, "byte %zu: silently wrong", i);
+            cr_assert(t.dtype == TS_F32 && memcmp(t.data, (void *)f, sizeof f) == 0, "byte %zu: silently wrong", i);
         refused += !ok;
         ts_h5_close(file);
     }

@@ -172,17 +172,19 @@ Test(core_files_image, says_what_is_wrong)
 /* 30000 x 30000 pixels in 57 bytes. */
 Test(core_files_image, too_many_pixels)
 {
+    static const unsigned char end[24] = "\0\0\0\0IDAT\x35\xaf\x06\x1e\0\0\0\0IEND\xae\x42\x60\x82";
+    static const unsigned char side[4] = {0xfd, 0xe8, 0xfd, 0xe8}; /* 65000 x 65000 */
     unsigned char png[57] = "\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\x75\x30\0\0\x75\x30\x08\2\0\0\0";
     uint32_t crc = (uint32_t)crc32(0, png + 12, 17);
     for (int i = 0; i < 4; i++)
         png[29 + i] = (unsigned char)(crc >> (24 - 8 * i));
-    memcpy(png + 33, "\0\0\0\0IDAT\x35\xaf\x06\x1e\0\0\0\0IEND\xae\x42\x60\x82", 24);
+    memcpy(png + 33, end, sizeof end);
     write_bytes(scratch("huge.png"), png, sizeof png);
     refused(scratch("huge.png"), "larger than the limit");
     unsigned char jpeg[sizeof small_jpeg];
     memcpy(jpeg, small_jpeg, sizeof jpeg);
     unsigned char *frame = memmem(jpeg, sizeof jpeg, "\xff\xc0", 2);
-    memcpy(frame + 5, "\xfd\xe8\xfd\xe8", 4); /* 65000 x 65000 */
+    memcpy(frame + 5, side, sizeof side);
     write_bytes(scratch("huge.jpg"), jpeg, sizeof jpeg);
     refused(scratch("huge.jpg"), "larger than the limit");
 }
