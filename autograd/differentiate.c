@@ -19,7 +19,7 @@
 
 #define RULE(name) [TS_OP_##name] = ts_rule_##name,
 static ts_rule_fn rules[TS_OP_COUNT] = {
-    /* NULL: no gradient flows through the op */
+/* NULL: no gradient flows through the op */
 #include "core/ops.def"
 };
 #undef RULE

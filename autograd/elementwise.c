@@ -62,9 +62,9 @@ ts_value ts_add(ts_value a, ts_value b)
     return two(TS_OP_add, a, b);
 }
 
-ts_value ts_sub(ts_value a, ts_value b)
+ts_value ts_subtract(ts_value a, ts_value b)
 {
-    return two(TS_OP_sub, a, b);
+    return two(TS_OP_subtract, a, b);
 }
 
 ts_value ts_mul(ts_value a, ts_value b)
@@ -229,7 +229,7 @@ void ts_rule_add(ts_rule *r)
     give(r, 1, r->dout[0]);
 }
 
-void ts_rule_sub(ts_rule *r)
+void ts_rule_subtract(ts_rule *r)
 {
     give(r, 0, r->dout[0]);
     if (r->wants[1])

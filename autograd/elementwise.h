@@ -5,11 +5,11 @@
 
 #include "autograd/graph.h"
 
-ts_value ts_add(ts_value a, ts_value b);     /* a + b */
-ts_value ts_sub(ts_value a, ts_value b);     /* a - b */
-ts_value ts_mul(ts_value a, ts_value b);     /* a * b */
-ts_value ts_div(ts_value a, ts_value b);     /* a / b */
-ts_value ts_maximum(ts_value a, ts_value b); /* at a tie the gradient goes to a */
+ts_value ts_add(ts_value a, ts_value b);      /* a + b */
+ts_value ts_subtract(ts_value a, ts_value b); /* a - b */
+ts_value ts_mul(ts_value a, ts_value b);      /* a * b */
+ts_value ts_div(ts_value a, ts_value b);      /* a / b */
+ts_value ts_maximum(ts_value a, ts_value b);  /* at a tie the gradient goes to a */
 ts_value ts_minimum(ts_value a, ts_value b);
 ts_value ts_greater(ts_value a, ts_value b); /* 1 where a > b, else 0; no gradient */
 

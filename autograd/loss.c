@@ -52,7 +52,7 @@ void ts_rule_mse(ts_rule *r)
 ts_value ts_l1(ts_value x, ts_value y)
 {
     ts_graph *g;
-    return check_pair(&g, "l1", x, y) ? ts_mean_all(ts_abs(ts_sub(x, y))) : ts_poison(g);
+    return check_pair(&g, "l1", x, y) ? ts_mean_all(ts_abs(ts_subtract(x, y))) : ts_poison(g);
 }
 
 static bool check_smooth(ts_graph **graph, ts_value x, ts_value y, double beta)
@@ -68,7 +68,7 @@ static bool check_smooth(ts_graph **graph, ts_value x, ts_value y, double beta)
 ts_value ts_smooth_l1(ts_value x, ts_value y, double beta)
 {
     ts_graph *g;
-    return check_smooth(&g, x, y, beta) ? ts_mean_all(ts_smooth_abs(ts_sub(x, y), beta)) : ts_poison(g);
+    return check_smooth(&g, x, y, beta) ? ts_mean_all(ts_smooth_abs(ts_subtract(x, y), beta)) : ts_poison(g);
 }
 
 /* sum(mask * e) / (sum(mask) * C) for e [..., C], mask [...] */
@@ -95,19 +95,19 @@ static ts_value masked_mean(const char *op, ts_value e, ts_value mask)
 ts_value ts_mse_masked(ts_value x, ts_value y, ts_value mask)
 {
     ts_graph *g;
-    return check_pair(&g, "mse", x, y) ? masked_mean("mse", ts_square(ts_sub(x, y)), mask) : ts_poison(g);
+    return check_pair(&g, "mse", x, y) ? masked_mean("mse", ts_square(ts_subtract(x, y)), mask) : ts_poison(g);
 }
 
 ts_value ts_l1_masked(ts_value x, ts_value y, ts_value mask)
 {
     ts_graph *g;
-    return check_pair(&g, "l1", x, y) ? masked_mean("l1", ts_abs(ts_sub(x, y)), mask) : ts_poison(g);
+    return check_pair(&g, "l1", x, y) ? masked_mean("l1", ts_abs(ts_subtract(x, y)), mask) : ts_poison(g);
 }
 
 ts_value ts_smooth_l1_masked(ts_value x, ts_value y, double beta, ts_value mask)
 {
     ts_graph *g;
-    return check_smooth(&g, x, y, beta) ? masked_mean("smooth_l1", ts_smooth_abs(ts_sub(x, y), beta), mask)
+    return check_smooth(&g, x, y, beta) ? masked_mean("smooth_l1", ts_smooth_abs(ts_subtract(x, y), beta), mask)
                                         : ts_poison(g);
 }
 

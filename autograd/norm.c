@@ -124,7 +124,7 @@ ts_value ts_batch_norm_eval(ts_value x, ts_value mean, ts_value var, ts_value we
     if (ts_poisoned(&g, 5, (ts_value[]){x, mean, var, weight, bias}) || !check_norm(g, op, x, weight, bias, eps) ||
         !check_vector(g, op, "mean", mean, x) || !check_vector(g, op, "var", var, x))
         return ts_poison(g);
-    ts_value std = ts_sqrt(ts_affine(var, 1, eps)), centred = ts_sub(x, mean);
+    ts_value std = ts_sqrt(ts_affine(var, 1, eps)), centred = ts_subtract(x, mean);
     ts_value y = ts_present(weight) ? ts_mul(centred, ts_div(weight, std)) : ts_div(centred, std);
     return ts_present(bias) ? ts_add(y, bias) : y;
 }

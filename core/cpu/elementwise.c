@@ -54,7 +54,7 @@ typedef void (*row_fn)(float *restrict y, const float *a, const float *b, int64_
     }
 
 ROW(add, u + v)
-ROW(sub, u - v)
+ROW(subtract, u - v)
 ROW(mul, u *v)
 
 static void run_two(const ts_call *call, row_fn row)
@@ -82,7 +82,7 @@ static void run_two(const ts_call *call, row_fn row)
     const ts_kernel ts_cpu_##op = {.name = "simd", .accepts = two_accepts, .run = op##_run};
 
 TWO(add)
-TWO(sub)
+TWO(subtract)
 TWO(mul)
 
 static bool is_f32(const ts_desc *d)

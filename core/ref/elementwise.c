@@ -33,7 +33,7 @@ static int64_t broadcast_offset(ts_shape result, ts_shape shape, int64_t i)
     }
 
 TWO(add, a + b)
-TWO(sub, a - b)
+TWO(subtract, a - b)
 TWO(mul, a *b)
 TWO(div, a / b)
 TWO(maximum, a >= b ? a : b)

@@ -38,7 +38,7 @@
                     {0}}
 
 TWO(add, NORMAL);
-TWO(sub, NORMAL);
+TWO(subtract, NORMAL);
 TWO(mul, NORMAL);
 TWO(div, POSITIVE);
 

@@ -1,0 +1,227 @@
+#include "quant/finite_scalar.h"
+
+#include "autograd/elementwise.h"
+#include "autograd/index.h"
+#include "autograd/node.h"
+#include "autograd/shape.h"
+#include "autograd/surrogate.h"
+#include "core/fsq.h"
+#include "layers/linear.h"
+
+static const char *const bounds[] = {"lucidrains", "google", "symmetric", NULL};
+
+#define FIELD(member) offsetof(ts_finite_scalar_options, member)
+static const ts_option options_list[] = {
+    {.name = "levels",
+     .type = TS_OPTION_INTS,
+     .offset = FIELD(levels),
+     .fallback = "[8, 6, 5]",
+     .min = 2,
+     .max = 65536,
+     .help = "levels of each dim of a code; their product is the codebook's size"},
+    {.name = "codebooks",
+     .type = TS_OPTION_INT,
+     .offset = FIELD(codebooks),
+     .fallback = "1",
+     .min = 1,
+     .max = 1024,
+     .help = "independent groups of dims with the same levels; each gives an id",
+     .alias = "num_codebooks"},
+    {.name = "dim",
+     .type = TS_OPTION_INT,
+     .offset = FIELD(dim),
+     .fallback = "0",
+     .min = 0,
+     .max = 65536,
+     .help = "channels in and out; 0: one per level and codebook; another number adds linear projections"},
+    {.name = "projection_bias",
+     .type = TS_OPTION_BOOL,
+     .offset = FIELD(projection_bias),
+     .fallback = "true",
+     .help = "the projections have a bias",
+     .alias = "projection_has_bias"},
+    {.name = "bound",
+     .type = TS_OPTION_CHOICE,
+     .offset = FIELD(bound),
+     .fallback = "lucidrains",
+     .choices = bounds,
+     .help = "how z is bounded: lucidrains (1+eps, atanh; also MotionMillion), google (1-eps, tan), symmetric (codes "
+             "-1 to 1)"},
+    {.name = "hard_clamp",
+     .type = TS_OPTION_BOOL,
+     .offset = FIELD(hard_clamp),
+     .fallback = "false",
+     .help = "clamp to [-1, 1] instead of tanh",
+     .alias = "bound_hard_clamp"},
+    {.name = "indices",
+     .type = TS_OPTION_BOOL,
+     .offset = FIELD(indices),
+     .fallback = "true",
+     .help = "compute ids; without them there is no usage and no encode",
+     .alias = "return_indices"},
+    {.name = "force_f32",
+     .type = TS_OPTION_BOOL,
+     .offset = FIELD(force_f32),
+     .fallback = "true",
+     .help = "quantize in f32 whatever the compute type",
+     .alias = "force_quantization_f32"},
+    {0},
+};
+
+static const ts_option_table table = {
+    .kind = "finite_scalar",
+    .help = "finite scalar quantization (FSQ): round a few bounded numbers; no codebook to collapse",
+    .options = options_list,
+    .struct_bytes = sizeof(ts_finite_scalar_options)};
+
+static ts_fsq_opts grid_opts(const ts_finite_scalar_options *o)
+{
+    ts_fsq_opts opts = {.count = o->levels.count, .bound = o->bound, .hard_clamp = o->hard_clamp};
+    for (int i = 0; i < o->levels.count; i++)
+        opts.level[i] = (int32_t)o->levels.value[i];
+    return opts;
+}
+
+static int64_t grid_width(const ts_finite_scalar_options *o)
+{
+    return o->codebooks * o->levels.count;
+}
+
+static int64_t outer_width(const ts_finite_scalar_options *o)
+{
+    return o->dim ? o->dim : grid_width(o);
+}
+
+static bool projects(const ts_finite_scalar_options *o)
+{
+    return outer_width(o) != grid_width(o);
+}
+
+static ts_status info(const void *options, ts_quantizer_info *out, ts_error *err)
+{
+    const ts_finite_scalar_options *o = options;
+    ts_fsq_opts opts = grid_opts(o);
+    ts_fsq_table grid;
+    TS_TRY(ts_fsq_table_init(&grid, &opts, err));
+    *out = (ts_quantizer_info){.codes = grid.size, .width = outer_width(o), .groups = o->codebooks};
+    return TS_OK;
+}
+
+static ts_shape with_last(ts_shape shape, int64_t last)
+{
+    shape.dim[shape.rank - 1] = last;
+    return shape;
+}
+
+static ts_shape with_axis(ts_shape shape, int64_t last)
+{
+    shape.dim[shape.rank++] = last;
+    return shape;
+}
+
+/* z [.., dim] -> codes [.., dim], ids [.., c]. The grid sees [.., c, levels]. */
+static ts_fsq_result quantize(ts_scope s, const ts_finite_scalar_options *o, ts_value z)
+{
+    ts_fsq_opts opts = grid_opts(o);
+    ts_shape shape = ts_value_shape(z);
+    ts_fsq_result r = {z, z};
+    if (!ts_present(z))
+        return r;
+    if (ts_dim(z, -1) != outer_width(o)) {
+        r.codes = r.ids = ts_build_fail(s.graph, "finite_scalar", "z is %s, expected %lld channels",
+                                        ts_shape_print(shape).text, (long long)outer_width(o));
+        return r;
+    }
+    if (projects(o))
+        z = ts_linear_layer(ts_sub(s, "project_in"), z, grid_width(o), o->projection_bias);
+    ts_enter(s);
+    ts_dtype real = ts_type_of(z).dtype;
+    if (o->force_f32 && real == TS_BF16)
+        z = ts_cast(z, TS_F32);
+    ts_shape split = with_axis(with_last(shape, o->codebooks), o->levels.count);
+    r = ts_fsq(ts_reshape(z, split), &opts);
+    r.codes = ts_cast(ts_reshape(r.codes, with_last(shape, grid_width(o))), real);
+    if (projects(o))
+        r.codes = ts_linear_layer(ts_sub(s, "project_out"), r.codes, outer_width(o), o->projection_bias);
+    if (!o->indices)
+        r.ids = TS_ABSENT;
+    return r;
+}
+
+/* ids [.., c] -> codes [.., dim] */
+static ts_value dequantize(ts_scope s, const ts_finite_scalar_options *o, ts_value ids)
+{
+    ts_value codes = ts_finite_scalar_grid(ids, o);
+    if (!ts_present(codes))
+        return codes;
+    codes = ts_reshape(codes, with_last(ts_value_shape(ids), grid_width(o)));
+    return projects(o) ? ts_linear_layer(ts_sub(s, "project_out"), codes, outer_width(o), o->projection_bias) : codes;
+}
+
+static void build(ts_scope s, const void *options, ts_value z, ts_quantized *out)
+{
+    ts_fsq_result r = quantize(s, options, z);
+    *out = (ts_quantized){.codes = r.codes, .ids = r.ids};
+}
+
+static ts_value decode(ts_scope s, const void *options, ts_value ids)
+{
+    return dequantize(s, options, ids);
+}
+
+const ts_quantizer_kind ts_finite_scalar_kind = {
+    .name = "finite_scalar",
+    .table = &table,
+    .info = info,
+    .build = build,
+    .decode = decode,
+    .formulas = "t = tanh(z + shift); k = round(width*t - offset) + floor(L/2); code = (k - floor(L/2)) / floor(L/2)\n"
+                "id = sum_i k_i * L_0*...*L_(i-1); no loss, no state\n"
+                "dcode/dz = width * (1 - t^2) / floor(L/2): the rounding is straight-through\n",
+};
+
+/* The axis order that moves axis 1 to the end (true) or the last axis to place 1. */
+static ts_value move_channels(ts_value x, bool to_last)
+{
+    int rank = ts_value_shape(x).rank, order[TS_MAX_RANK] = {0};
+    for (int i = 1; i < rank; i++)
+        order[i] = to_last ? (i + 1 < rank ? i + 1 : 1) : (i == 1 ? rank - 1 : i - 1);
+    return rank > 2 ? ts_permute(x, order) : x;
+}
+
+ts_finite_scalar_result ts_finite_scalar(ts_scope s, ts_value z, const ts_finite_scalar_options *o)
+{
+    ts_fsq_result r = quantize(s, o, o->channel_first ? move_channels(z, true) : z);
+    ts_finite_scalar_result result = {o->channel_first ? move_channels(r.codes, false) : r.codes, r.ids};
+    if (ts_present(r.ids) && o->codebooks == 1 && !o->keep_codebooks_dim) {
+        ts_shape shape = ts_value_shape(r.ids);
+        shape.rank--;
+        result.ids = ts_reshape(r.ids, shape);
+    }
+    return result;
+}
+
+ts_value ts_finite_scalar_codes(ts_scope s, ts_value ids, const ts_finite_scalar_options *o)
+{
+    bool has_axis = o->codebooks > 1 || o->keep_codebooks_dim;
+    ts_value codes = dequantize(s, o, has_axis ? ids : ts_reshape(ids, with_axis(ts_value_shape(ids), 1)));
+    return o->channel_first ? move_channels(codes, false) : codes;
+}
+
+ts_value ts_finite_scalar_levels(ts_value ids, const ts_finite_scalar_options *o)
+{
+    ts_fsq_opts opts = grid_opts(o);
+    return ts_fsq_levels(ids, &opts);
+}
+
+ts_value ts_finite_scalar_ids(ts_value codes, const ts_finite_scalar_options *o)
+{
+    ts_fsq_opts opts = grid_opts(o);
+    return ts_fsq_ids(codes, &opts);
+}
+
+ts_value ts_finite_scalar_grid(ts_value ids, const ts_finite_scalar_options *o)
+{
+    ts_fsq_opts opts = grid_opts(o);
+    return ts_fsq_decode(ids, &opts);
+}

@@ -1,0 +1,71 @@
+/* A quantizer behind one interface: what the project exists for. A kind is one file of this folder, one line of
+ * registry.c and one option table; every model takes any kind. Formulas: docs/quantizers.md.
+ *
+ * A quantizer's parameters and state lie under its scope. Its state changes only in `update`, from statistics that
+ * `build` hands out: so the codes always come from the codebook before the step, and statistics can be summed over
+ * micro-batches before they are applied once. */
+#ifndef TS_QUANT_QUANTIZER_H
+#define TS_QUANT_QUANTIZER_H
+
+#include "autograd/scope.h"
+#include "core/option.h"
+
+enum { TS_MAX_LOSSES = 4, TS_MAX_STATISTICS = 4 };
+
+typedef struct {
+    ts_value codes; /* [.., D]: the value of the code, the gradient to z (straight-through) */
+    ts_value ids;   /* [.., groups] i32, 0 ... size-1; -1 where z has a NaN */
+    struct {
+        const char *name; /* "commitment" */
+        ts_value value;   /* [] */
+        double weight;    /* in the total loss */
+    } losses[TS_MAX_LOSSES];
+    int loss_count;
+    struct {
+        const char *name;
+        ts_value value;
+        bool sum;                    /* micro-batches add up; else the last one counts */
+    } statistics[TS_MAX_STATISTICS]; /* TRAIN only */
+    int statistic_count;
+} ts_quantized;
+
+/* What a quantizer of this kind, with these options, is: for decoders, tokens and reports. */
+typedef struct {
+    int64_t codes;  /* size of one codebook, K */
+    int64_t width;  /* D: channels that it takes and gives */
+    int64_t groups; /* ids per token */
+} ts_quantizer_info;
+
+typedef struct ts_quantizer_kind {
+    const char *name; /* "finite_scalar" */
+    const ts_option_table *table;
+
+    /* Checks the options against each other and fills info. Errors: usage, naming the option. */
+    ts_status (*info)(const void *options, ts_quantizer_info *info, ts_error *err);
+
+    /* z [.., D] -> codes, ids, losses, statistics. */
+    void (*build)(ts_scope s, const void *options, ts_value z, ts_quantized *out);
+
+    /* ids [.., groups] -> codes [.., D]. */
+    ts_value (*decode)(ts_scope s, const void *options, ts_value ids);
+
+    /* Assigns to the state what the first batch's z says (k-means, first rows). NULL: nothing depends on data. */
+    void (*init)(ts_scope s, const void *options, ts_value z);
+
+    /* Assigns the new state from the statistics of `build`, in its order, where ok is 1. NULL: there is no state. */
+    void (*update)(ts_scope s, const void *options, const ts_value *statistics, ts_value ok);
+
+    const char *formulas; /* what is in force, for `tessera explain` and the docs: plain text, several lines */
+} ts_quantizer_kind;
+
+extern const ts_quantizer_kind *const ts_quantizer_kinds[]; /* NULL-terminated */
+const ts_quantizer_kind *ts_quantizer_find(const char *name);
+
+/* For build functions. */
+void ts_quantized_loss(ts_quantized *q, const char *name, ts_value value, double weight);
+void ts_quantized_statistic(ts_quantized *q, const char *name, ts_value value, bool sum);
+
+/* sum of weight * loss; absent where there are none. */
+ts_value ts_quantized_total(const ts_quantized *q);
+
+#endif

@@ -1,0 +1,36 @@
+/* Vector quantization: the nearest row of a learned codebook. Three kinds, by what moves the codebook:
+ *   vector        gradient of the codebook loss (van den Oord et al. 2017; zalando's and T2M-GPT's Quantizer)
+ *   vector_ema    moving averages of counts and sums with Laplace smoothing (zalando, sonnet)
+ *   vector_reset  T2M-GPT's family: moving averages without smoothing and / or dead codes replaced by rows of the batch
+ * The nearest code is a tiled product with a running argmin (autograd/nearest.h): no N x K matrix exists. */
+#ifndef TS_QUANT_VECTOR_H
+#define TS_QUANT_VECTOR_H
+
+#include "quant/quantizer.h"
+
+extern const ts_quantizer_kind ts_vector_kind, ts_vector_ema_kind, ts_vector_reset_kind;
+
+/* How a codebook starts. */
+typedef enum { TS_CODEBOOK_UNIFORM, TS_CODEBOOK_NORMAL } ts_codebook_init;
+
+typedef struct {
+    int64_t codes, dim; /* K, D */
+    double commitment;  /* weight of mean((z - sg(e))^2) */
+    double codebook;    /* weight of mean((e - sg(z))^2) */
+    int init;           /* ts_codebook_init: uniform in +-1/K, or N(0, 1) */
+} ts_vector_options;
+
+typedef struct {
+    int64_t codes, dim;
+    double commitment, decay, epsilon;
+} ts_vector_ema_options;
+
+typedef struct {
+    int64_t codes, dim;
+    double commitment, decay;
+    bool ema;   /* codebook = moving sums over moving counts; else only resets change it */
+    bool reset; /* a code with a count below `threshold` takes a row of the batch */
+    double threshold;
+} ts_vector_reset_options;
+
+#endif
