@@ -6,6 +6,8 @@
 #include "autograd/program.h"
 #include "tests/support/build_error.h"
 #include "tests/support/op_case.h"
+#include "tests/support/op_check.h"
+#include "tests/support/thread_check.h"
 
 static ts_value mse(const ts_value *in)
 {
@@ -161,4 +163,11 @@ Test(autograd_loss, a_target_that_is_no_class_gives_nan)
     cr_assert(isnan(value_of(cross_entropy, 2, (ts_tensor[]){pair_x, above})));
     cr_assert(isnan(value_of(cross_entropy, 2, (ts_tensor[]){pair_x, below})));
     cr_assert(isnan(value_of(ignoring, 2, (ts_tensor[]){pair_x, all_ignored})));
+}
+
+Test(autograd_loss, large_ones_are_right_on_any_number_of_threads)
+{
+    const ts_op_case c = TS_CASE("mse", mse, TS_NORMAL(3, 33, 1021), TS_NORMAL(3, 33, 1021));
+    expect_thread_independent(&c);
+    cr_expect_leq(compare_with_double(&c, "cpu"), 1e-5);
 }

@@ -5,6 +5,8 @@
 #include "autograd/reduce.h"
 #include "tests/support/build_error.h"
 #include "tests/support/op_case.h"
+#include "tests/support/op_check.h"
+#include "tests/support/thread_check.h"
 
 static ts_value layer(const ts_value *in)
 {
@@ -161,4 +163,17 @@ Test(autograd_norm, batch_statistics_carry_no_gradient)
     cr_assert_str_eq(err.text, "batch_norm: a gradient is asked for through mean or var: only y has one; put a "
                                "stop_gradient after them");
     ts_graph_free(g);
+}
+
+/* Large enough for several threads, and several chunks of rows. */
+Test(autograd_norm, large_ones_are_right_on_any_number_of_threads)
+{
+    const ts_op_case cases[] = {
+        TS_CASE("layer norm", layer, TS_NORMAL(1031, 67), TS_NORMAL(67), TS_NORMAL(67)),
+        TS_CASE("layer norm, few rows", layer, TS_NORMAL(9, 8191), TS_NORMAL(8191), TS_NORMAL(8191)),
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        expect_thread_independent(&cases[i]);
+        cr_expect_leq(compare_with_double(&cases[i], "cpu"), 1e-5, "%s", cases[i].label);
+    }
 }
