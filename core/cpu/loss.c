@@ -1,6 +1,10 @@
-/* Mean squared error: bandwidth is all that it costs. The sum goes through fixed chunks, each summed in float over
- * short runs and in double over these, so that the thread count does not show. */
+/* Mean squared error: bandwidth is all that it costs. Its sum goes through fixed chunks, each summed in float over
+ * short runs and in double over these, so that the thread count does not show. Cross entropy: a row at a time. */
+#include <math.h>
+#include <string.h>
+
 #include "core/cpu/simd.h"
+#include "core/cpu/vmath.h"
 
 enum { CHUNK = 16384, RUN = 512 };
 
@@ -71,3 +75,109 @@ static void mse_dx(const ts_call *call)
 }
 
 const ts_kernel ts_cpu_mse_dx = {.name = "simd", .run = mse_dx};
+
+/* log(sum(exp(x))), x [C] */
+TS_SIMD static double log_sum_exp(const float *x, int64_t C)
+{
+    float max = -INFINITY, sum = 0;
+#pragma omp simd reduction(max : max)
+    for (int64_t c = 0; c < C; c++)
+        max = x[c] > max ? x[c] : max;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t c = 0; c < C; c++)
+        sum += ts_vexp(x[c] - max);
+    return (double)max + log(sum);
+}
+
+TS_SIMD static double sum_of(const float *x, int64_t C)
+{
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t c = 0; c < C; c++)
+        sum += (double)x[c];
+    return sum;
+}
+
+static bool counts(const ts_attr *attr, int32_t target)
+{
+    return !(attr->loss.ignore && target == attr->loss.ignore_index);
+}
+
+static int64_t counted(const ts_attr *attr, const int32_t *target, int64_t N)
+{
+    int64_t count = 0;
+    for (int64_t n = 0; n < N; n++)
+        count += counts(attr, target[n]);
+    return count;
+}
+
+/* (1-s) * -log p[target] + s * mean(-log p); NaN for a target that is no class */
+static double row_loss(const float *x, int32_t target, double smoothing, int64_t C)
+{
+    if (target < 0 || target >= C)
+        return NAN;
+    double lse = log_sum_exp(x, C), own = lse - (double)x[target];
+    return smoothing > 0 ? (1 - smoothing) * own + smoothing * (lse - sum_of(x, C) / (double)C) : own;
+}
+
+static ts_status cross_entropy_prepare(const ts_desc *d, ts_device *device, void **prepared, size_t *scratch_bytes,
+                                       ts_error *err)
+{
+    (void)device, (void)prepared, (void)err;
+    *scratch_bytes = (size_t)d->in[0].shape.dim[0] * sizeof(double);
+    return TS_OK;
+}
+
+static void cross_entropy(const ts_call *call)
+{
+    const ts_attr *attr = &call->desc->attr;
+    const float *logits = call->in[0];
+    const int32_t *target = call->in[1];
+    double *loss = call->scratch, sum = 0; /* [N] */
+    int64_t N = call->desc->in[0].shape.dim[0], C = call->desc->in[0].shape.dim[1];
+#pragma omp parallel for schedule(static) num_threads(ts_cpu_threads(call, N *C))
+    for (int64_t n = 0; n < N; n++)
+        loss[n] = counts(attr, target[n]) ? row_loss(logits + n * C, target[n], attr->loss.smoothing, C) : 0;
+    for (int64_t n = 0; n < N; n++)
+        sum += loss[n];
+    *(float *)call->out[0] = (float)(sum / (double)counted(attr, target, N));
+}
+
+const ts_kernel ts_cpu_cross_entropy = {.name = "simd", .prepare = cross_entropy_prepare, .run = cross_entropy};
+
+/* dx = scale * (exp(x - lse) - each) */
+TS_SIMD static void all_classes(float *restrict dx, const float *x, float lse, float scale, float each, int64_t C)
+{
+    for (int64_t c = 0; c < C; c++)
+        dx[c] = scale * (ts_vexp(x[c] - lse) - each);
+}
+
+/* scale * (softmax(x) - (1-s) * onehot(target) - s/C) */
+static void row_dx(float *dx, const float *x, int32_t target, float scale, double smoothing, int64_t C)
+{
+    if (target < 0 || target >= C)
+        scale = NAN;
+    double lse = log_sum_exp(x, C), each = smoothing / (double)C;
+    all_classes(dx, x, (float)lse, scale, (float)each, C);
+    if (target >= 0 && target < C)
+        dx[target] = (float)(scale * (exp((double)x[target] - lse) - each - (1 - smoothing)));
+}
+
+static void cross_entropy_dx(const ts_call *call)
+{
+    const ts_attr *attr = &call->desc->attr;
+    const float *logits = call->in[1];
+    const int32_t *target = call->in[2];
+    float *dx = call->out[0];
+    int64_t N = call->desc->in[1].shape.dim[0], C = call->desc->in[1].shape.dim[1];
+    float scale = (float)(*(const float *)call->in[0] / (double)counted(attr, target, N));
+#pragma omp parallel for schedule(static) num_threads(ts_cpu_threads(call, N *C))
+    for (int64_t n = 0; n < N; n++) {
+        if (counts(attr, target[n]))
+            row_dx(dx + n * C, logits + n * C, target[n], scale, attr->loss.smoothing, C);
+        else
+            memset(dx + n * C, 0, (size_t)C * sizeof *dx);
+    }
+}
+
+const ts_kernel ts_cpu_cross_entropy_dx = {.name = "simd", .run = cross_entropy_dx};

@@ -1,5 +1,6 @@
-/* Layer normalisation, a row at a time: a row stays in the first-level cache between its passes. The sums over rows
- * (dweight, dbias) go through partial sums of fixed chunks, so that the thread count does not show. */
+/* Layer and RMS normalisation, a row at a time: a row stays in the first-level cache between its passes. The sums over
+ * rows (dweight, dbias) go through partial sums of fixed chunks, so that the thread count does not show. Norms whose
+ * statistics run over rows are in norm_channels.c. */
 #include <math.h>
 #include <string.h>
 
@@ -121,3 +122,80 @@ static void layer_norm_dx(const ts_call *call)
 }
 
 const ts_kernel ts_cpu_layer_norm_dx = {.name = "simd", .prepare = layer_norm_dx_prepare, .run = layer_norm_dx};
+
+TS_SIMD static void rms_row(float *y, float *rstd, const float *x, const float *weight, float eps, int64_t C)
+{
+    float squares = 0;
+#pragma omp simd reduction(+ : squares)
+    for (int64_t c = 0; c < C; c++)
+        squares += x[c] * x[c];
+    float r = 1 / sqrtf(squares / (float)C + eps);
+    for (int64_t c = 0; c < C; c++)
+        y[c] = x[c] * r;
+    for (int64_t c = 0; weight && c < C; c++)
+        y[c] *= weight[c];
+    *rstd = r;
+}
+
+static void rms_norm(const ts_call *call)
+{
+    const ts_desc *d = call->desc;
+    float *y = call->out[0], *rstd = call->out[1];
+    const float *x = call->in[0], *weight = call->in[1];
+    int64_t rows = ts_shape_count(d->out[1].shape), C = last_dim(&d->in[0]);
+    float eps = (float)d->attr.norm.eps;
+#pragma omp parallel for schedule(static) num_threads(ts_cpu_threads(call, rows *C))
+    for (int64_t n = 0; n < rows; n++)
+        rms_row(y + n * C, rstd + n, x + n * C, weight, eps, C);
+}
+
+const ts_kernel ts_cpu_rms_norm = {.name = "simd", .run = rms_norm};
+
+/* dx of one row; dy * xhat is added to dweight */
+TS_SIMD static void rms_backward_row(float *restrict dx, float *restrict dweight, const float *dy, const float *x,
+                                     const float *weight, float rstd, int64_t C)
+{
+    float sum_gx = 0;
+    if (weight) {
+#pragma omp simd reduction(+ : sum_gx)
+        for (int64_t c = 0; c < C; c++)
+            sum_gx += dy[c] * weight[c] * (x[c] * rstd);
+    } else {
+#pragma omp simd reduction(+ : sum_gx)
+        for (int64_t c = 0; c < C; c++)
+            sum_gx += dy[c] * (x[c] * rstd);
+    }
+    float mean_gx = sum_gx / (float)C;
+    for (int64_t c = 0; c < C; c++) {
+        float xhat = x[c] * rstd, g = weight ? dy[c] * weight[c] : dy[c];
+        dx[c] = rstd * (g - xhat * mean_gx);
+        dweight[c] += dy[c] * xhat;
+    }
+}
+
+static ts_status rms_norm_dx_prepare(const ts_desc *d, ts_device *device, void **prepared, size_t *scratch_bytes,
+                                     ts_error *err)
+{
+    (void)device, (void)prepared, (void)err;
+    *scratch_bytes = (size_t)(chunk_count(ts_shape_count(d->in[3].shape)) * last_dim(&d->in[0])) * sizeof(float);
+    return TS_OK;
+}
+
+static void rms_norm_dx(const ts_call *call)
+{
+    const ts_desc *d = call->desc;
+    float *dx = call->out[0], *partial = call->scratch; /* [chunks, C] */
+    const float *dy = call->in[0], *x = call->in[1], *weight = call->in[2], *rstd = call->in[3];
+    int64_t rows = ts_shape_count(d->in[3].shape), C = last_dim(&d->in[0]);
+    int64_t step = chunk_rows(rows), chunks = chunk_count(rows);
+#pragma omp parallel for schedule(static) num_threads(ts_cpu_threads(call, rows *C))
+    for (int64_t k = 0; k < chunks; k++) {
+        float *dw = partial + k * C;
+        memset(dw, 0, (size_t)C * sizeof *dw);
+        for (int64_t n = k * step; n < rows && n < (k + 1) * step; n++)
+            rms_backward_row(dx + n * C, dw, dy + n * C, x + n * C, weight, rstd[n], C);
+    }
+    add_chunks(call->out[1], partial, chunks, C, C);
+}
+
+const ts_kernel ts_cpu_rms_norm_dx = {.name = "simd", .prepare = rms_norm_dx_prepare, .run = rms_norm_dx};

@@ -3,6 +3,8 @@
 #include "autograd/attention.h"
 #include "tests/support/build_error.h"
 #include "tests/support/op_case.h"
+#include "tests/support/op_check.h"
+#include "tests/support/thread_check.h"
 
 static ts_value attention(const ts_value *in)
 {
@@ -39,4 +41,16 @@ Test(autograd_attention, wrong_operands_are_named)
     EXPECT_BUILD_ERROR(attention, "attention", "all must be f32", F32(1, 2, 3, 4), F32(1, 2, 3, 4), I32(1, 2, 3, 4));
     EXPECT_BUILD_ERROR(causal, "attention", "as many keys as queries", F32(1, 2, 3, 4), F32(1, 2, 2, 4),
                        F32(1, 2, 2, 4));
+}
+
+Test(autograd_attention, large_ones_are_right_on_any_number_of_threads)
+{
+    const ts_op_case cases[] = {
+        TS_CASE("full", attention, TS_NORMAL(3, 1, 37, 33), TS_NORMAL(3, 1, 41, 33), TS_NORMAL(3, 1, 41, 35)),
+        TS_CASE("causal", causal, TS_NORMAL(1, 5, 37, 16), TS_NORMAL(1, 5, 37, 16), TS_NORMAL(1, 5, 37, 16)),
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        expect_thread_independent(&cases[i]);
+        cr_expect_leq(compare_with_double(&cases[i], "cpu"), 1e-5, "%s", cases[i].label);
+    }
 }

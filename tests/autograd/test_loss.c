@@ -167,7 +167,12 @@ Test(autograd_loss, a_target_that_is_no_class_gives_nan)
 
 Test(autograd_loss, large_ones_are_right_on_any_number_of_threads)
 {
-    const ts_op_case c = TS_CASE("mse", mse, TS_NORMAL(3, 33, 1021), TS_NORMAL(3, 33, 1021));
-    expect_thread_independent(&c);
-    cr_expect_leq(compare_with_double(&c, "cpu"), 1e-5);
+    const ts_op_case cases[] = {
+        TS_CASE("mse", mse, TS_NORMAL(3, 33, 1021), TS_NORMAL(3, 33, 1021)),
+        TS_CASE("cross entropy", smoothed_ignoring, TS_NORMAL(331, 203), TS_BELOW(203, 331)),
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        expect_thread_independent(&cases[i]);
+        cr_expect_leq(compare_with_double(&cases[i], "cpu"), 1e-5, "%s", cases[i].label);
+    }
 }

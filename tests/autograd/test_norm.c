@@ -171,6 +171,10 @@ Test(autograd_norm, large_ones_are_right_on_any_number_of_threads)
     const ts_op_case cases[] = {
         TS_CASE("layer norm", layer, TS_NORMAL(1031, 67), TS_NORMAL(67), TS_NORMAL(67)),
         TS_CASE("layer norm, few rows", layer, TS_NORMAL(9, 8191), TS_NORMAL(8191), TS_NORMAL(8191)),
+        TS_CASE("rms norm", rms, TS_NORMAL(1031, 67), TS_NORMAL(67)),
+        TS_CASE("group norm, many samples", groups_of_2, TS_NORMAL(97, 7, 66), TS_NORMAL(66), TS_NORMAL(66)),
+        TS_CASE("group norm, few samples", groups_of_2, TS_NORMAL(2, 31, 41, 14), TS_NORMAL(14), TS_NORMAL(14)),
+        TS_CASE("batch norm", batch, TS_NORMAL(3, 1009, 17), TS_NORMAL(17), TS_NORMAL(17)),
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         expect_thread_independent(&cases[i]);

@@ -4,6 +4,8 @@
 #include "autograd/softmax.h"
 #include "tests/support/build_error.h"
 #include "tests/support/op_case.h"
+#include "tests/support/op_check.h"
+#include "tests/support/thread_check.h"
 
 static ts_value softmax(const ts_value *in)
 {
@@ -92,4 +94,17 @@ Test(autograd_softmax, wrong_operands_are_named)
     EXPECT_BUILD_ERROR(normalize, "l2_normalize", "x is f32 [3, 0]", F32(3, 0));
     EXPECT_BUILD_ERROR(axis_2, "softmax", "axis 2 is not one of x [3, 4]", F32(3, 4));
     EXPECT_BUILD_ERROR(eps_of_zero, "l2_normalize", "eps is 0", F32(3, 4));
+}
+
+Test(autograd_softmax, large_ones_are_right_on_any_number_of_threads)
+{
+    const ts_op_case cases[] = {
+        TS_CASE("softmax", softmax, TS_NORMAL(331, 203)),
+        TS_CASE("log softmax", log_softmax, TS_NORMAL(331, 203)),
+        TS_CASE("l2 normalize", normalize, TS_NORMAL(331, 203)),
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        expect_thread_independent(&cases[i]);
+        cr_expect_leq(compare_with_double(&cases[i], "cpu"), 1e-5, "%s", cases[i].label);
+    }
 }
