@@ -10,15 +10,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#ifdef TS_SANITIZED
-/* libhdf5 1.10 leaks where it refuses a damaged file. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
-{
-    return "leak:libhdf5\n";
-}
-#endif
-
 static char folder[512];
 
 void scratch_make(void)
