@@ -1,0 +1,48 @@
+#include "models/tokenizer.h"
+
+#include "autograd/elementwise.h"
+
+ts_status ts_tokenizer_check(ts_tokenizer *t, ts_error *err)
+{
+    TS_TRY(t->quantizer->info(t->quantizer_options, &t->info, err));
+    return t->model->check(t->model_options, t->item, &t->tokens, err);
+}
+
+static ts_value encoder(ts_scope s, const ts_tokenizer *t, ts_value x)
+{
+    return t->model->encode(ts_sub(s, "encoder"), t->model_options, x, t->info.width);
+}
+
+static ts_value decoder(ts_scope s, const ts_tokenizer *t, ts_value codes)
+{
+    return t->model->decode(ts_sub(s, "decoder"), t->model_options, codes, t->item.dim[t->item.rank - 1]);
+}
+
+ts_tokenized ts_tokenizer_forward(ts_scope s, const ts_tokenizer *t, ts_value x, ts_value continuous)
+{
+    ts_tokenized r = {.z = encoder(s, t, x)};
+    t->quantizer->build(ts_sub(s, "quantizer"), t->quantizer_options, r.z, &r.q);
+    ts_value codes = continuous.graph ? ts_where(continuous, r.z, r.q.codes) : r.q.codes;
+    r.y = decoder(s, t, codes);
+    return r;
+}
+
+ts_value ts_tokenizer_encode(ts_scope s, const ts_tokenizer *t, ts_value x)
+{
+    ts_quantized q;
+    t->quantizer->build(ts_sub(s, "quantizer"), t->quantizer_options, encoder(s, t, x), &q);
+    return q.ids;
+}
+
+ts_value ts_tokenizer_decode(ts_scope s, const ts_tokenizer *t, ts_value ids)
+{
+    return decoder(s, t, t->quantizer->decode(ts_sub(s, "quantizer"), t->quantizer_options, ids));
+}
+
+bool ts_tokenizer_init(ts_scope s, const ts_tokenizer *t, ts_value x)
+{
+    if (!t->quantizer->init)
+        return false;
+    t->quantizer->init(ts_sub(s, "quantizer"), t->quantizer_options, encoder(s, t, x));
+    return true;
+}

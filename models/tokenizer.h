@@ -1,0 +1,39 @@
+/* A complete tokenizer: a model around a quantizer, for items of one shape. Its parameters lie under "encoder",
+ * "quantizer" and "decoder". */
+#ifndef TS_MODELS_TOKENIZER_H
+#define TS_MODELS_TOKENIZER_H
+
+#include "models/model.h"
+#include "quant/quantizer.h"
+
+typedef struct {
+    const ts_model_kind *model;
+    const void *model_options;
+    const ts_quantizer_kind *quantizer;
+    const void *quantizer_options;
+    ts_shape item;          /* [H, W, C] */
+    ts_shape tokens;        /* filled by ts_tokenizer_check: [h, w] */
+    ts_quantizer_info info; /* filled by ts_tokenizer_check */
+} ts_tokenizer;
+
+/* Do the parts fit each other and the items? Errors: usage. */
+ts_status ts_tokenizer_check(ts_tokenizer *tokenizer, ts_error *err);
+
+typedef struct {
+    ts_value z; /* [B, tokens, D] */
+    ts_quantized q;
+    ts_value y; /* [B, item] */
+} ts_tokenized;
+
+/* x [B, item] through all of it. `continuous`: a [] that lets z pass unquantized where it is 1 (warm-up), or TS_ABSENT.
+ */
+ts_tokenized ts_tokenizer_forward(ts_scope s, const ts_tokenizer *tokenizer, ts_value x, ts_value continuous);
+
+/* x [B, item] -> ids [B, tokens, groups]; ids -> y [B, item]. */
+ts_value ts_tokenizer_encode(ts_scope s, const ts_tokenizer *tokenizer, ts_value x);
+ts_value ts_tokenizer_decode(ts_scope s, const ts_tokenizer *tokenizer, ts_value ids);
+
+/* The first batch's part of the quantizer's state. False where it has none (then nothing was built). */
+bool ts_tokenizer_init(ts_scope s, const ts_tokenizer *tokenizer, ts_value x);
+
+#endif
