@@ -67,9 +67,12 @@ static ts_status prepare(const ts_dnnl_conv *shape, ts_dnnl_pass pass, ts_device
     p->shape = *shape;
     p->pass = pass;
     p->thin = ts_thin_fits(shape, pass);
-    if (!p->thin && ts_dnnl_conv_new(&p->op, shape, pass, device->threads, err) != TS_OK) {
-        release(p);
-        return TS_ERR_DEVICE;
+    if (!p->thin) {
+        ts_status status = ts_dnnl_conv_new(&p->op, shape, pass, device->threads, err);
+        if (status != TS_OK) {
+            release(p);
+            return status;
+        }
     }
     *prepared = p;
     *scratch_bytes = p->thin ? ts_thin_scratch_bytes(shape, pass) : p->op ? ts_dnnl_scratch_bytes(p->op) : 0;

@@ -70,18 +70,15 @@ INLINE vector sums_of(vector a[LANES])
            __builtin_shufflevector(a[0], a[1], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
 }
 
-/* sum[n*few + f] += x[n] * w[f] over the channels of one tap, for `outputs` pixels that are `step` floats apart. */
-INLINE void add_tap(vector *sum, const float *x, int64_t step, const float *w, int64_t w_step, int64_t channels,
-                    int few, int outputs)
+/* sum[n*few + f] += x[n] * w[f] for one tap and 16 channels; the pixels are `step` floats apart. */
+INLINE void add_tap(vector *sum, const float *x, int64_t step, const vector *w, int few, int outputs)
 {
-    for (int64_t c = 0; c < channels; c += LANES) {
 #pragma GCC unroll 16
-        for (int n = 0; n < outputs; n++) {
-            const vector v = load(x + n * step + c);
+    for (int n = 0; n < outputs; n++, x += step) {
+        const vector v = load(x);
 #pragma GCC unroll 4
-            for (int f = 0; f < few; f++)
-                sum[n * few + f] += v * load(w + f * w_step + c);
-        }
+        for (int f = 0; f < few; f++)
+            sum[n * few + f] += v * w[f];
     }
 }
 
@@ -93,20 +90,23 @@ INLINE void dot_block(const line *l, int64_t t, int few, int outputs)
     for (int k = 0; k < LANES; k++)
         sum[k] = (vector){0};
     const int64_t pixel = l->step * l->channels;
-    for (int r = 0; r < l->rows; r++)
-        for (int s = 0; s < l->columns; s++) {
-            const int64_t j = l->first[s] + t * l->step;
-            const float *w = l->w[r] + l->tap[s];
-            if (j >= 0 && j + (outputs - 1) * l->step < l->width) {
-                add_tap(sum, l->x[r] + j * l->channels, pixel, w, l->w_step, l->channels, few, outputs);
-                continue;
-            }
+    for (int64_t c = 0; c < l->channels; c += LANES)
+        for (int r = 0; r < l->rows; r++)
+            for (int s = 0; s < l->columns; s++) {
+                const int64_t j = l->first[s] + t * l->step;
+                vector w[MAX_FEW];
+#pragma GCC unroll 4
+                for (int f = 0; f < few; f++)
+                    w[f] = load(l->w[r] + l->tap[s] + f * l->w_step + c);
+                if (j >= 0 && j + (outputs - 1) * l->step < l->width) {
+                    add_tap(sum, l->x[r] + j * l->channels + c, pixel, w, few, outputs);
+                    continue;
+                }
 #pragma GCC unroll 16
-            for (int n = 0; n < outputs; n++)
-                if (j + n * l->step >= 0 && j + n * l->step < l->width)
-                    add_tap(sum + n * few, l->x[r] + (j + n * l->step) * l->channels, 0, w, l->w_step, l->channels, few,
-                            1);
-        }
+                for (int n = 0; n < outputs; n++)
+                    if (j + n * l->step >= 0 && j + n * l->step < l->width)
+                        add_tap(sum + n * few, l->x[r] + (j + n * l->step) * l->channels + c, 0, w, few, 1);
+            }
     const vector total = sums_of(sum);
     for (int n = 0; n < outputs && t + n < l->count; n++)
         for (int f = 0; f < few; f++)

@@ -1,0 +1,279 @@
+/* The CPU's convolutions and products on many small shapes: against the reference, inside of their memory, whatever the
+ * number of threads. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cpu/thin.h"
+#include "core/device.h"
+#include "core/memory.h"
+#include "core/random.h"
+
+enum { GUARD = 64, SHAPES = 120 };
+
+static uint64_t drawn;
+
+static int64_t draw(int64_t least, int64_t most)
+{
+    return least + (int64_t)ts_random_below((ts_random_key){7, 1}, 0, drawn++, (uint64_t)(most - least + 1));
+}
+
+static float *numbers(ts_shape shape)
+{
+    const int64_t n = ts_shape_count(shape);
+    float *x = malloc((size_t)n * sizeof *x);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = (float)ts_random_uniform((ts_random_key){7, 2}, 0, drawn++) * 2 - 1;
+    return x;
+}
+
+/* Memory with a pattern behind it that must be there afterwards. */
+static unsigned char *guarded(size_t bytes)
+{
+    unsigned char *memory = ts_alloc_aligned(bytes + GUARD);
+    memset(memory, 0xff, bytes); /* NaN */
+    memset(memory + bytes, 0x5a, GUARD);
+    return memory;
+}
+
+static void check_and_free(unsigned char *memory, size_t bytes)
+{
+    for (int i = 0; i < GUARD; i++)
+        cr_assert_eq(memory[bytes + (size_t)i], 0x5a, "written %d bytes behind the end", i);
+    ts_free_aligned(memory, bytes + GUARD);
+}
+
+static size_t bytes_of(const ts_desc *d)
+{
+    return (size_t)ts_shape_count(d->out[0].shape) * sizeof(float);
+}
+
+/* Runs the kernel twice, the second time over what the first left behind; the caller checks and frees the result. */
+static float *run(const ts_kernel *kernel, ts_device *device, const ts_desc *d, void *const *in)
+{
+    size_t scratch_bytes = 0;
+    void *prepared = NULL;
+    unsigned char *out = guarded(bytes_of(d));
+    cr_assert(!kernel->accepts || kernel->accepts(d));
+    if (kernel->prepare)
+        cr_assert_eq(kernel->prepare(d, device, &prepared, &scratch_bytes, NULL), TS_OK);
+    unsigned char *scratch = guarded(scratch_bytes);
+    const ts_call call = {
+        .desc = d, .device = device, .in = in, .out = (void *[]){out}, .prepared = prepared, .scratch = scratch};
+    kernel->run(&call);
+    kernel->run(&call);
+    cr_assert_eq(ts_device_check(device, NULL), TS_OK);
+    if (kernel->release)
+        kernel->release(prepared);
+    check_and_free(scratch, scratch_bytes);
+    return (float *)out;
+}
+
+/* Largest difference from the reference, of its largest magnitude. */
+static double difference(ts_device *device, const ts_desc *d)
+{
+    void *in[3] = {NULL};
+    for (int i = 0; i < d->in_count; i++)
+        in[i] = numbers(d->in[i].shape);
+    float *fast = run(ts_cpu_kernel(d->op), device, d, in), *right = run(ts_ref_kernel(d->op, false), device, d, in);
+    double worst = 0, largest = 1e-3;
+    for (int64_t i = 0; i < ts_shape_count(d->out[0].shape); i++) {
+        largest = fmax(largest, fabs((double)right[i]));
+        worst = isnan(fast[i]) ? INFINITY : fmax(worst, fabs((double)fast[i] - (double)right[i]));
+    }
+    check_and_free((unsigned char *)fast, bytes_of(d));
+    check_and_free((unsigned char *)right, bytes_of(d));
+    for (int i = 0; i < d->in_count; i++)
+        free(in[i]);
+    return worst / largest;
+}
+
+/* A convolution of drawn sizes, strides and paddings, and its three ops. */
+static ts_dnnl_conv drawn_conv(void)
+{
+    static const int64_t channels[] = {1, 2, 3, 4, 5, 16, 16, 17, 32, 32};
+    ts_dnnl_conv g = {.B = draw(1, 20), .groups = draw(0, 4) ? 1 : draw(2, 3)};
+    int64_t size[2], taps[2], out[2];
+    for (int i = 0; i < 2; i++) {
+        taps[i] = draw(1, 4);
+        g.stride[i] = draw(1, 3);
+        g.dilation[i] = draw(1, 3);
+        g.pad[i] = draw(0, 3);
+        const int64_t reach = g.dilation[i] * (taps[i] - 1) + 1, after = draw(0, 3);
+        size[i] = draw(1, 9);
+        if (size[i] + g.pad[i] + after < reach)
+            size[i] = reach;
+        out[i] = (size[i] + g.pad[i] + after - reach) / g.stride[i] + 1;
+    }
+    g.H = size[0], g.W = size[1], g.P = out[0], g.Q = out[1], g.R = taps[0], g.S = taps[1];
+    g.C = channels[draw(0, 9)] * g.groups;
+    g.O = channels[draw(0, 9)] * g.groups;
+    return g;
+}
+
+static ts_desc desc_of(const ts_dnnl_conv *g, ts_dnnl_pass pass, bool bias)
+{
+    const ts_shape x = ts_shape_of(g->B, g->H, g->W, g->C), y = ts_shape_of(g->B, g->P, g->Q, g->O),
+                   w = ts_shape_of(g->O, g->R, g->S, g->C / g->groups);
+    static const ts_op ops[] = {TS_OP_conv, TS_OP_conv_transpose, TS_OP_conv_dw};
+    ts_desc d = {.op = ops[pass], .out_count = 1, .in_count = bias && pass != TS_DNNL_BACKWARD_WEIGHTS ? 3 : 2};
+    d.in[0].shape = pass == TS_DNNL_BACKWARD_DATA ? y : x;
+    d.in[1].shape = pass == TS_DNNL_BACKWARD_WEIGHTS ? y : w;
+    d.out[0].shape = pass == TS_DNNL_FORWARD ? y : pass == TS_DNNL_BACKWARD_DATA ? x : w;
+    d.in[2].shape = ts_shape_of(d.out[0].shape.dim[3]);
+    for (int i = 0; i < 2; i++) {
+        d.attr.conv.stride[i] = g->stride[i];
+        d.attr.conv.pad[i] = g->pad[i];
+        d.attr.conv.dilation[i] = g->dilation[i];
+    }
+    d.attr.conv.groups = g->groups;
+    return d;
+}
+
+static void agree_with_ref(ts_dnnl_pass pass)
+{
+    ts_device *device;
+    cr_assert_eq(ts_device_open("cpu", 2, &device, NULL), TS_OK);
+    int thin = 0;
+    for (int i = 0; i < SHAPES; i++) {
+        const ts_dnnl_conv g = drawn_conv();
+        const ts_desc d = desc_of(&g, pass, i % 2);
+        thin += ts_thin_fits(&g, pass);
+        const double worst = difference(device, &d);
+        cr_expect_leq(worst, 2e-6, "%s, x %s y %s, kernel %lldx%lld, groups %lld: off by %g", ts_ops[d.op].name,
+                      ts_shape_print(ts_shape_of(g.B, g.H, g.W, g.C)).text,
+                      ts_shape_print(ts_shape_of(g.B, g.P, g.Q, g.O)).text, (long long)g.R, (long long)g.S,
+                      (long long)g.groups, worst);
+    }
+    cr_assert(thin >= 10 && thin <= SHAPES / 2, "%d of %d shapes took the kernels for few channels", thin, SHAPES);
+    ts_device_close(device);
+}
+
+Test(core_cpu_conv, forward_agrees_with_ref)
+{
+    agree_with_ref(TS_DNNL_FORWARD);
+}
+
+Test(core_cpu_conv, data_agrees_with_ref)
+{
+    agree_with_ref(TS_DNNL_BACKWARD_DATA);
+}
+
+Test(core_cpu_conv, weights_agree_with_ref)
+{
+    agree_with_ref(TS_DNNL_BACKWARD_WEIGHTS);
+}
+
+/* The kernels of our own give the same bits on 1, 2 and 3 threads. */
+Test(core_cpu_conv, few_channels_do_not_depend_on_threads)
+{
+    const ts_dnnl_conv to_few = {.B = 19,
+                                 .H = 12,
+                                 .W = 13,
+                                 .C = 32,
+                                 .P = 12,
+                                 .Q = 13,
+                                 .O = 3,
+                                 .R = 3,
+                                 .S = 3,
+                                 .groups = 1,
+                                 .stride = {1, 1},
+                                 .pad = {1, 1},
+                                 .dilation = {1, 1}};
+    const ts_dnnl_conv from_few = {.B = 19,
+                                   .H = 12,
+                                   .W = 14,
+                                   .C = 3,
+                                   .P = 6,
+                                   .Q = 7,
+                                   .O = 32,
+                                   .R = 4,
+                                   .S = 4,
+                                   .groups = 1,
+                                   .stride = {2, 2},
+                                   .pad = {1, 1},
+                                   .dilation = {1, 1}};
+    const struct {
+        const ts_dnnl_conv *g;
+        ts_dnnl_pass pass;
+    } cases[] = {{&to_few, TS_DNNL_FORWARD}, {&from_few, TS_DNNL_BACKWARD_DATA}, {&to_few, TS_DNNL_BACKWARD_WEIGHTS}};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        cr_assert(ts_thin_fits(cases[k].g, cases[k].pass));
+        const ts_desc d = desc_of(cases[k].g, cases[k].pass, true);
+        void *in[3] = {numbers(d.in[0].shape), numbers(d.in[1].shape), numbers(d.in[2].shape)};
+        float *first = NULL;
+        for (int threads = 1; threads <= 3; threads++) {
+            ts_device *device;
+            cr_assert_eq(ts_device_open("cpu", threads, &device, NULL), TS_OK);
+            float *out = run(ts_cpu_kernel(d.op), device, &d, in);
+            ts_device_close(device);
+            if (!first) {
+                first = out;
+                continue;
+            }
+            cr_assert_eq(memcmp(first, out, bytes_of(&d)), 0, "%s differs on %d threads", ts_ops[d.op].name, threads);
+            check_and_free((unsigned char *)out, bytes_of(&d));
+        }
+        check_and_free((unsigned char *)first, bytes_of(&d));
+        for (int i = 0; i < 3; i++)
+            free(in[i]);
+    }
+}
+
+Test(core_cpu_conv, matmul_agrees_with_ref)
+{
+    ts_device *device;
+    cr_assert_eq(ts_device_open("cpu", 2, &device, NULL), TS_OK);
+    for (int i = 0; i < SHAPES; i++) {
+        const int64_t B = draw(1, 3), M = draw(1, 40), N = draw(1, 70), K = draw(1, 50);
+        const bool ta = draw(0, 1), tb = draw(0, 1), one_b = draw(0, 1);
+        ts_desc d = {.op = TS_OP_matmul, .in_count = (int)draw(2, 3), .out_count = 1};
+        d.attr.matmul.trans_a = ta;
+        d.attr.matmul.trans_b = tb;
+        const int64_t b_rows = tb ? N : K, b_columns = tb ? K : N;
+        d.in[0].shape = ts_shape_of(B, ta ? K : M, ta ? M : K);
+        d.in[1].shape = one_b ? ts_shape_of(b_rows, b_columns) : ts_shape_of(B, b_rows, b_columns);
+        d.in[2].shape = ts_shape_of(N);
+        d.out[0].shape = ts_shape_of(B, M, N);
+        const double worst = difference(device, &d);
+        cr_expect_leq(worst, 2e-6, "a %s%s, b %s%s: off by %g", ts_shape_print(d.in[0].shape).text, ta ? "^T" : "",
+                      ts_shape_print(d.in[1].shape).text, tb ? "^T" : "", worst);
+    }
+    ts_device_close(device);
+}
+
+Test(core_cpu_conv, a_failed_allocation_is_an_error)
+{
+    ts_device *device;
+    ts_error err = {0};
+    cr_assert_eq(ts_device_open("cpu", 1, &device, NULL), TS_OK);
+    const ts_dnnl_conv g = {.B = 1,
+                            .H = 8,
+                            .W = 8,
+                            .C = 16,
+                            .P = 8,
+                            .Q = 8,
+                            .O = 16,
+                            .R = 3,
+                            .S = 3,
+                            .groups = 1,
+                            .stride = {1, 1},
+                            .pad = {1, 1},
+                            .dilation = {1, 1}};
+    const ts_desc d = desc_of(&g, TS_DNNL_FORWARD, false);
+    for (uint64_t n = 1; n <= 2; n++) {
+        void *prepared = NULL;
+        size_t scratch_bytes = 0;
+        ts_alloc_fail_at(n);
+        cr_assert_eq(ts_cpu_kernel(TS_OP_conv)->prepare(&d, device, &prepared, &scratch_bytes, &err), TS_ERR_RUNTIME);
+        cr_assert_null(prepared);
+    }
+    ts_alloc_fail_at(0);
+    ts_device_close(device);
+}
+
+Test(core_cpu_conv, the_library_has_a_version)
+{
+    cr_assert(ts_dnnl_version()[0] >= '2' && ts_dnnl_version()[1] == '.', "%s", ts_dnnl_version());
+}
