@@ -34,12 +34,14 @@ static void pack(float *panel, const float *e, int64_t K, int64_t D, int64_t fir
         norm[j] = j < codes ? -0.5f * norm[j] : -INFINITY;
 }
 
-/* Keeps the larger of `sum` and the best so far, and whose it is; the earlier one on ties, and against NaN. */
-static inline __attribute__((always_inline)) void keep(lanes *best, lanes_i *code, lanes sum, lanes_i whose)
+/* Keeps the larger of `sum` and the best so far, and whose it is; the earlier one on ties, and against NaN. (Vectors go
+ * by address: by value they would be part of an ABI.) */
+static inline __attribute__((always_inline)) void keep(lanes *best, lanes_i *code, const lanes *sum,
+                                                       const lanes_i *whose)
 {
-    lanes_i better = sum > *best;
-    *best = (lanes)((better & (lanes_i)sum) | (~better & (lanes_i)*best));
-    *code = (better & whose) | (~better & *code);
+    lanes_i better = *sum > *best;
+    *best = (lanes)((better & (lanes_i)*sum) | (~better & (lanes_i)*best));
+    *code = (better & *whose) | (~better & *code);
 }
 
 /* `rows` rows of x [.., D], a constant where this is inlined, through the panel whose first code is `first`. */
@@ -65,8 +67,10 @@ static inline __attribute__((always_inline)) void tile(const int rows, lanes *be
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 3
-        for (int v = 0; v < VECTORS; v++)
-            keep(&best[r], &code[r], sum[r][v], lane + (first + v * LANES));
+        for (int v = 0; v < VECTORS; v++) {
+            lanes_i whose = lane + (first + v * LANES);
+            keep(&best[r], &code[r], &sum[r][v], &whose);
+        }
 }
 
 /* All N rows of a block through one panel, in tiles of `rows`, then one by one. */
