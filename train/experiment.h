@@ -1,0 +1,43 @@
+/* An experiment: a checked config with all that it names opened: device, data, tokenizer, and the store of its weights.
+ * Training, evaluation, encode, decode, plan and inspect all start from one. */
+#ifndef TS_TRAIN_EXPERIMENT_H
+#define TS_TRAIN_EXPERIMENT_H
+
+#include "autograd/program.h"
+#include "autograd/store.h"
+#include "models/tokenizer.h"
+#include "train/config.h"
+#include "train/data.h"
+#include "train/train_options.h"
+
+/* The schema of every config: top level, data, model, quantizer, train. Made from the registries. */
+const ts_config_schema *ts_experiment_schema(void);
+
+typedef struct {
+    int64_t seed;
+    const char *name, *description, *expect;
+} ts_top_options;
+
+typedef struct {
+    ts_config *config; /* owned */
+    const ts_top_options *top;
+    const ts_train_options *train;
+    ts_device *device;
+    ts_workspace *workspace;
+    ts_store *store;
+    ts_tokenizer tokenizer; /* options point into the config */
+    ts_dataset *train_data; /* NULL until ts_experiment_open_data */
+    ts_dataset *val_data;
+    ts_range range; /* of the data's values */
+} ts_experiment;
+
+/* Opens device and store for a config; takes the config over, also on failure. `device`, `threads` as ts_device_open.
+ * The shape of items comes from the data's options where they say it, else from opening the data.
+ * Errors: usage (parts do not fit), data, device. Owner: ts_experiment_close. */
+ts_status ts_experiment_open(ts_experiment *e, ts_config *config, const char *device, int threads, ts_error *err);
+void ts_experiment_close(ts_experiment *e);
+
+/* Opens one split (idempotent). */
+ts_status ts_experiment_open_data(ts_experiment *e, ts_split split, ts_error *err);
+
+#endif

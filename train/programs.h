@@ -1,0 +1,54 @@
+/* The programs of an experiment: graphs over its store, planned for its device. */
+#ifndef TS_TRAIN_PROGRAMS_H
+#define TS_TRAIN_PROGRAMS_H
+
+#include "train/experiment.h"
+
+enum { TS_MAX_PARTS = TS_MAX_LOSSES + 1 };
+
+/* The training programs. With accumulate == 1, `step` does everything; else `step` computes and adds up the gradients
+ * of a micro-batch, and `apply` changes the weights. */
+typedef struct {
+    ts_graph *graph, *apply_graph, *init_graph;
+    ts_program *step, *apply, *init; /* apply: NULL without accumulation; init: NULL where nothing depends on data */
+    ts_value x, schedule, random;    /* inputs of step */
+    ts_value apply_schedule, init_x, init_random;
+    ts_value loss, y, ids;
+    ts_value norm, ok; /* of step, or of apply */
+    struct {
+        const char *name; /* "recon", "commitment" */
+        ts_value value;   /* unweighted */
+    } parts[TS_MAX_PARTS];
+    int part_count;
+    const ts_variable *usage; /* i64 [K] state: counts of codes since it was last cleared */
+} ts_training;
+
+/* Builds the training programs and, in doing so, the store: adds the parameters, freezes, seals (initial values drawn
+ * from the experiment's seed), and makes the optimizer's blocks. Owner: ts_training_close. */
+ts_status ts_training_open(ts_training *t, ts_experiment *e, ts_error *err);
+void ts_training_close(ts_training *t);
+
+/* Makes and seals the store alone, without gradients or optimizer state: for eval, encode, decode, inspect. */
+ts_status ts_experiment_make_store(ts_experiment *e, ts_error *err);
+
+typedef enum { TS_FORWARD, TS_ENCODE, TS_DECODE } ts_inference_kind;
+
+/* One forward program for a batch of a given size: FORWARD x -> y, ids, losses; ENCODE x -> ids; DECODE ids -> y. */
+typedef struct {
+    ts_graph *graph;
+    ts_program *program;
+    ts_value x, y, ids; /* those that the kind has; absent otherwise */
+    struct {
+        const char *name;
+        ts_value value;
+        double weight;
+    } losses[TS_MAX_LOSSES];
+    int loss_count;
+} ts_inference;
+
+/* ema: read the moving averages of the weights where the store has them. The store must be sealed. */
+ts_status ts_inference_open(ts_inference *f, ts_experiment *e, ts_inference_kind kind, int64_t batch, bool ema,
+                            ts_error *err);
+void ts_inference_close(ts_inference *f);
+
+#endif

@@ -1,0 +1,46 @@
+/* What a run shows and leaves behind: the run directory, metrics.jsonl, the log, the progress line, pictures. */
+#ifndef TS_TRAIN_REPORT_H
+#define TS_TRAIN_REPORT_H
+
+#include "train/evaluate.h"
+
+/* Metrics of one training step (or window). */
+typedef struct {
+    int64_t step, steps; /* after this step; of the whole run */
+    double loss, lr, norm;
+    const char *part_names[TS_MAX_PARTS];
+    double parts[TS_MAX_PARTS];
+    int part_count;
+    ts_usage usage; /* of the window since the last line; tokens 0: not measured */
+    double items_per_s, steps_per_s, seconds_left;
+    int64_t skipped, rolled_back;
+} ts_step_metrics;
+
+typedef struct ts_report ts_report;
+
+/* Makes (or, resume, re-opens) the run directory: config.yaml, metrics.jsonl, log.txt, checkpoints/, pictures/,
+ * env.json. A directory that already holds a run is refused without resume (usage error, says what to do). On resume
+ * the lines of metrics.jsonl after step `resume_step` are cut off. quiet: nothing on the terminal but errors. json: the
+ * metrics lines also go to standard output. */
+ts_status ts_report_open(ts_report **report, const char *directory, const ts_experiment *e, bool resume,
+                         int64_t resume_step, bool quiet, bool json, ts_error *err);
+void ts_report_close(ts_report *report);
+
+/* Path of a file in the run directory, in the report's memory. */
+const char *ts_report_path(const ts_report *report, const char *name);
+
+/* Every step: cheap; redraws the progress bar at most ten times a second on a terminal. */
+void ts_report_progress(ts_report *report, const ts_step_metrics *m);
+/* A metrics line of a training step, of an evaluation. Errors: a full disk is a run-time error that names the file. */
+ts_status ts_report_step(ts_report *report, const ts_step_metrics *m, ts_error *err);
+ts_status ts_report_evaluation(ts_report *report, int64_t step, ts_split split, const ts_evaluation *v, bool best,
+                               ts_error *err);
+/* A line for the log and, unless quiet, the terminal. */
+void ts_report_note(ts_report *report, const char *format, ...) TS_PRINTF(2, 3);
+
+/* Pictures, as PNG: originals above their reconstructions, [count, H, W, C]; how often each code is used. */
+ts_status ts_report_reconstructions(ts_report *report, const char *name, const float *originals, const float *outputs,
+                                    int64_t count, ts_shape item, ts_range range, ts_error *err);
+ts_status ts_report_usage(ts_report *report, const char *name, const int64_t *counts, int64_t codes, ts_error *err);
+
+#endif

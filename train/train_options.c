@@ -1,0 +1,117 @@
+#include "train/train_options.h"
+
+#include <math.h>
+
+static const char *const losses[] = {"mse", "l1", "smooth_l1", "l1_clamped", NULL};
+static const char *const optimizers[] = {"adamw", "adam", "sgd", NULL};
+static const char *const schedules[] = {"constant", "multistep", "cosine", NULL};
+static const char *const decays[] = {"weights", "all", NULL};
+static const char *const policies[] = {"stop", "skip", "rollback", NULL};
+static const char *const metrics[] = {"mse", "loss", "psnr", "ssim", "perplexity", NULL};
+
+#define AT(member) .offset = offsetof(ts_train_options, member)
+#define INT(name_, member, default_, lo, hi, alias_, help_)                                                            \
+    {                                                                                                                  \
+        .name = name_, .type = TS_OPTION_INT, AT(member), .fallback = default_, .min = lo, .max = hi, .alias = alias_, \
+        .help = help_                                                                                                  \
+    }
+#define REAL(name_, member, default_, lo, hi, alias_, help_)                                                           \
+    {                                                                                                                  \
+        .name = name_, .type = TS_OPTION_REAL, AT(member), .fallback = default_, .min = lo, .max = hi,                 \
+        .alias = alias_, .help = help_                                                                                 \
+    }
+#define CHOICE(name_, member, default_, names, alias_, help_)                                                          \
+    {                                                                                                                  \
+        .name = name_, .type = TS_OPTION_CHOICE, AT(member), .fallback = default_, .choices = names, .alias = alias_,  \
+        .help = help_                                                                                                  \
+    }
+
+static const ts_option options_list[] = {
+    INT("steps", steps, "1000", 1, 1e12, "total_iter", "optimizer steps of the whole run"),
+    INT("batch", batch, "256", 1, 1 << 20, "batch_size", "items per step"),
+    INT("accumulate", accumulate, "1", 1, 1 << 16, NULL,
+        "micro-batches that a step's batch is split into, to save memory"),
+    CHOICE("optimizer", optimizer, "adamw", optimizers, NULL, "adamw, adam (decay goes into the gradient) or sgd"),
+    REAL("lr", lr, "3e-4", 0, 1e3, NULL, "learning rate after warm-up"),
+    REAL("beta1", beta1, "0.9", 0, 0.999999, NULL, "Adam: decay of the mean of gradients"),
+    REAL("beta2", beta2, "0.999", 0, 0.99999999, NULL, "Adam: decay of the mean of squared gradients"),
+    REAL("epsilon", epsilon, "1e-8", 1e-20, 1, NULL, "Adam: added to the root"),
+    REAL("weight_decay", weight_decay, "0.01", 0, 1e3, NULL, "per unit of learning rate (adamw), or L2 (adam, sgd)"),
+    CHOICE("decay", decay, "weights", decays, NULL,
+           "what decays: weights alone, or also biases, norms and the codebook"),
+    REAL("momentum", momentum, "0.9", 0, 0.999999, NULL, "sgd: momentum"),
+    {.name = "nesterov", .type = TS_OPTION_BOOL, AT(nesterov), .fallback = "false", .help = "sgd: Nesterov's momentum"},
+    REAL("codebook_lr", codebook_lr, "1", 0, 1e6, NULL,
+         "factor of the learning rate for a codebook trained by gradient"),
+    REAL("clip", clip, "0", 0, 1e12, NULL, "largest global norm of the gradient; 0: no clipping"),
+    REAL("ema", ema, "0", 0, 0.9999999, NULL, "decay of a moving average of the weights, used in evaluation; 0: none"),
+    {.name = "freeze",
+     .type = TS_OPTION_STRINGS,
+     AT(freeze),
+     .fallback = "[]",
+     .help = "parameters whose path starts with one of these are not trained: [encoder, decoder.conv1]"},
+    CHOICE("schedule", schedule, "constant", schedules, "lr_scheduler",
+           "learning rate after warm-up: constant, multistep, cosine"),
+    INT("warmup", warmup, "0", 0, 1e12, "warm_up_iter", "steps over which the learning rate rises from 0"),
+    {.name = "milestones",
+     .type = TS_OPTION_INTS,
+     AT(milestones),
+     .fallback = "[]",
+     .min = 1,
+     .max = 1e12,
+     .help = "multistep: steps at which the rate is multiplied by gamma"},
+    REAL("gamma", gamma, "0.05", 0, 1, NULL, "multistep: factor at each milestone"),
+    REAL("min_lr", min_lr, "0", 0, 1e3, NULL, "cosine: the rate at the last step"),
+    INT("continuous_steps", continuous_steps, "0", 0, 1e12, NULL, "first steps in which z passes unquantized"),
+    INT("commitment_warmup", commitment_warmup, "0", 0, 1e12, NULL,
+        "steps over which the commitment weight rises from 0"),
+    CHOICE("loss", loss, "mse", losses, "recons_loss",
+           "reconstruction: mse, l1, smooth_l1, l1_clamped (output clamped to the data's range)"),
+    REAL("loss_scale", loss_scale, "1", 1e-12, 1e12, NULL,
+         "factor of the reconstruction loss; 1/variance of the data in the VQ-VAE paper"),
+    CHOICE("on_nonfinite", on_nonfinite, "stop", policies, NULL,
+           "a loss or gradient that is not finite: stop, skip the step, or roll back to the last checkpoint"),
+    INT("log_every", log_every, "10", 1, 1e12, "print_iter",
+        "steps between lines of metrics; losses are of each step, usage of the window"),
+    INT("eval_every", eval_every, "200", 0, 1e12, "eval_iter", "steps between evaluations; 0: only at the end"),
+    INT("checkpoint_every", checkpoint_every, "500", 0, 1e12, "save_iter",
+        "steps between checkpoints; 0: only at the end"),
+    INT("eval_batch", eval_batch, "0", 0, 1 << 20, NULL, "items per evaluation batch; 0: as train.batch"),
+    INT("eval_limit", eval_limit, "0", 0, 1e12, NULL, "items of the validation split that an evaluation takes; 0: all"),
+    INT("patience", patience, "0", 0, 1e9, NULL, "stop after so many evaluations without a new best; 0: never"),
+    REAL("max_time", max_time, "0", 0, 1e9, NULL, "stop, with a checkpoint, after so many seconds; 0: never"),
+    CHOICE("best", best, "mse", metrics, NULL, "validation metric that decides what best.h5 is"),
+    {0},
+};
+
+const ts_option_table ts_train_table = {.kind = "train",
+                                        .help = "optimizer, schedule, loss, guards, and how often things happen",
+                                        .options = options_list,
+                                        .struct_bytes = sizeof(ts_train_options)};
+
+static double after_warmup(const ts_train_options *o, int64_t step)
+{
+    double factor = 1;
+    switch (o->schedule) {
+    case TS_SCHEDULE_MULTISTEP:
+        for (int i = 0; i < o->milestones.count; i++)
+            factor *= step >= o->milestones.value[i] ? o->gamma : 1;
+        return o->lr * factor;
+    case TS_SCHEDULE_COSINE: {
+        double span = (double)(o->steps - o->warmup), at = (double)(step - o->warmup);
+        double part = span > 0 ? fmin(at / span, 1) : 1;
+        return o->min_lr + (o->lr - o->min_lr) * 0.5 * (1 + cos(3.14159265358979323846 * part));
+    }
+    default:
+        return o->lr;
+    }
+}
+
+ts_schedule_values ts_schedule_at(const ts_train_options *o, int64_t step)
+{
+    ts_schedule_values v = {.commitment = 1, .continuous = step < o->continuous_steps};
+    v.lr = step < o->warmup ? o->lr * (double)(step + 1) / (double)(o->warmup + 1) : after_warmup(o, step);
+    if (step < o->commitment_warmup)
+        v.commitment = (double)step / (double)o->commitment_warmup;
+    return v;
+}
