@@ -6,6 +6,12 @@ const char *__lsan_default_suppressions(void)
 {
     return "leak:libhdf5\nleak:libomp\n";
 }
+
+const char *__lsan_default_options(void);
+const char *__lsan_default_options(void)
+{
+    return "print_suppressions=0";
+}
 #else
 typedef int not_sanitized;
 #endif
