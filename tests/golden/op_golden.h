@@ -42,7 +42,7 @@ const op_golden *op_golden_find(const char *case_name);
 /* Computes, differentiates and compares a case of such an operation. Failures go to the case. */
 void op_golden_check(golden_case *c, const op_golden *op, ts_device *device);
 
-/* Cases that are not one differentiated operation: optimizers and clipping. False: not one. */
+/* Cases that are not one differentiated operation: optimizers, clipping, a plan of learning rates. False: not one. */
 bool op_golden_special(golden_case *c, ts_device *device);
 
 #endif

@@ -6,6 +6,7 @@
 #include "autograd/program.h"
 #include "autograd/store.h"
 #include "tests/golden/op_golden.h"
+#include "train/train_options.h"
 
 static bool starts(const char *name, const char *with)
 {
@@ -201,6 +202,26 @@ static void clip(golden_case *c, ts_device *device)
     ts_graph_free(graph);
 }
 
+/* The rate before each step, milestones counted in steps. */
+static void multistep(golden_case *c)
+{
+    const ts_h5_attribute *milestones = golden_attribute(c, "milestones");
+    const ts_tensor *expected = golden_tensor(c, "out/lr");
+    ts_train_options options = {
+        .schedule = TS_SCHEDULE_MULTISTEP, .lr = golden_real(c, "lr"), .gamma = golden_real(c, "gamma")};
+    if (!milestones->ints || milestones->count > TS_MAX_INTS) {
+        golden_fail(c, "milestones are no integers, or too many");
+        return;
+    }
+    options.milestones.count = (int)milestones->count;
+    memcpy(options.milestones.value, milestones->ints, (size_t)milestones->count * sizeof(int64_t));
+    ts_tensor found = {TS_F32, expected->shape, ts_alloc(ts_tensor_bytes(expected) + 1)};
+    for (int64_t i = 0; i < ts_shape_count(found.shape); i++)
+        ((float *)found.data)[i] = (float)ts_schedule_at(&options, i).lr;
+    golden_compare(c, "out/lr", &found, expected, 5e-6, 0);
+    ts_free(found.data);
+}
+
 bool op_golden_special(golden_case *c, ts_device *device)
 {
     if (starts(c->name, "optim_adam"))
@@ -209,6 +230,8 @@ bool op_golden_special(golden_case *c, ts_device *device)
         optimizer(c, device, build_sgd);
     else if (starts(c->name, "clip_grad_norm"))
         clip(c, device);
+    else if (starts(c->name, "multistep_lr"))
+        multistep(c);
     else
         return false;
     return true;

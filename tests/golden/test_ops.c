@@ -14,15 +14,6 @@ typedef struct {
     char first[2048]; /* what the first failed case said */
 } verdict;
 
-/* Waits for train/schedule.h. */
-static bool postponed(const char *name)
-{
-    bool found = strcmp(name, "multistep_lr") == 0;
-    if (found)
-        printf("SKIPPED golden_ops: %s\n", name);
-    return found;
-}
-
 static verdict walk(const char *path, const char *device_name)
 {
     verdict v = {0};
@@ -33,8 +24,6 @@ static verdict walk(const char *path, const char *device_name)
     cr_assert_eq(ts_device_open(device_name, 2, &device, &err), TS_OK, "%s", err.text);
     golden_file_open(&file, path);
     for (int64_t i = 0; i < file.cases.count; i++) {
-        if (postponed(file.cases.entry[i].name))
-            continue;
         golden_case_open(c, &file, i);
         const op_golden *op = op_golden_find(c->name);
         if (op)
