@@ -27,6 +27,11 @@ ts_status ts_checkpoint_save(const ts_experiment *e, const ts_train_state *state
 /* The config of a checkpoint, with overrides applied. Verifies the whole file. */
 ts_status ts_checkpoint_config(const char *path, const char *const *overrides, ts_config **config, ts_error *err);
 
+/* An experiment from a checkpoint alone, ready for eval, encode, decode: config (with overrides), item, store, weights.
+ * state may be NULL. Owner: ts_experiment_close, also after a failure. */
+ts_status ts_checkpoint_experiment(ts_experiment *e, const char *path, const char *const *overrides, const char *device,
+                                   int threads, ts_train_state *state, ts_error *err);
+
 typedef enum {
     TS_RESTORE_RESUME,  /* everything; a missing tensor is an error */
     TS_RESTORE_INFER,   /* parameters, moving averages where the store has that block, state */

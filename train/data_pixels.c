@@ -12,6 +12,11 @@ static const struct {
     float scale, shift, width;
 } affine[] = {[TS_RANGE_SIGNED] = {2, 255, 255}, [TS_RANGE_UNIT] = {1, 0, 255}, [TS_RANGE_CENTERED] = {2, 255, 510}};
 
+float ts_range_low(ts_range range)
+{
+    return -affine[range].shift / affine[range].width;
+}
+
 float ts_range_width(ts_range range)
 {
     return range == TS_RANGE_SIGNED ? 2.0f : 1.0f;

@@ -13,6 +13,7 @@ typedef enum { TS_RANGE_SIGNED, TS_RANGE_UNIT, TS_RANGE_CENTERED } ts_range;
 extern const char *const ts_range_names[]; /* "[-1,1]", "[0,1]", "[-0.5,0.5]", NULL: in the order of ts_range */
 
 float ts_range_width(ts_range range); /* 2, 1, 1: the peak of PSNR */
+float ts_range_low(ts_range range);   /* -1, 0, -0.5 */
 
 /* n pixels. Each float is the exact quotient rounded once, so the ends are exact, and there and back is the identity.
  * Back: rounded to nearest, ties up; clamped; NaN gives 0. */

@@ -31,13 +31,17 @@ typedef struct {
     ts_range range; /* of the data's values */
 } ts_experiment;
 
-/* Opens device and store for a config; takes the config over, also on failure. `device`, `threads` as ts_device_open.
- * The shape of items comes from the data's options where they say it, else from opening the data.
- * Errors: usage (parts do not fit), data, device. Owner: ts_experiment_close. */
+/* Opens device, workspace and an empty store for a config; takes the config over, also on failure. `device`, `threads`
+ * as ts_device_open. Errors: usage, device. Owner: ts_experiment_close, also after a failure. */
 ts_status ts_experiment_open(ts_experiment *e, ts_config *config, const char *device, int threads, ts_error *err);
 void ts_experiment_close(ts_experiment *e);
 
-/* Opens one split (idempotent). */
+/* The shape of an item and the range of its values, when they are known without the data (from a checkpoint): checks
+ * that model and quantizer fit it. Errors: usage. */
+ts_status ts_experiment_set_item(ts_experiment *e, ts_shape item, ts_range range, ts_error *err);
+
+/* Opens one split (idempotent); the first one sets the item. Errors: data; usage where its items do not fit the model
+ * or the item that was set. */
 ts_status ts_experiment_open_data(ts_experiment *e, ts_split split, ts_error *err);
 
 #endif

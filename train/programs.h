@@ -4,14 +4,14 @@
 
 #include "train/experiment.h"
 
-enum { TS_MAX_PARTS = TS_MAX_LOSSES + 1 };
+enum { TS_MAX_PARTS = TS_MAX_LOSSES + 1, TS_SCHEDULE_SLOTS = 6 };
 
 /* The training programs. With accumulate == 1, `step` does everything; else `step` computes and adds up the gradients
  * of a micro-batch, and `apply` changes the weights. */
 typedef struct {
     ts_graph *graph, *apply_graph, *init_graph;
     ts_program *step, *apply, *init; /* apply: NULL without accumulation; init: NULL where nothing depends on data */
-    ts_value x, schedule, random;    /* inputs of step */
+    ts_value x, schedule, random;    /* inputs of step; random is i64 [2]: seed, step */
     ts_value apply_schedule, init_x, init_random;
     ts_value loss, y, ids;
     ts_value norm, ok; /* of step, or of apply */
@@ -27,6 +27,9 @@ typedef struct {
  * from the experiment's seed), and makes the optimizer's blocks. Owner: ts_training_close. */
 ts_status ts_training_open(ts_training *t, ts_experiment *e, ts_error *err);
 void ts_training_close(ts_training *t);
+
+/* What the schedule input holds in step `step` (from 0), when `applied` steps have changed the weights before it. */
+void ts_schedule_fill(const ts_train_options *options, int64_t step, int64_t applied, float out[TS_SCHEDULE_SLOTS]);
 
 /* Makes and seals the store alone, without gradients or optimizer state: for eval, encode, decode, inspect. */
 ts_status ts_experiment_make_store(ts_experiment *e, ts_error *err);

@@ -1,0 +1,126 @@
+#include "train/experiment.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "core/memory.h"
+
+static const ts_option top_options[] = {
+    {.name = "seed",
+     .type = TS_OPTION_INT,
+     .offset = offsetof(ts_top_options, seed),
+     .fallback = "1",
+     .min = 0,
+     .max = 9007199254740992.0,
+     .help = "of initial weights, data order, augmentation and draws"},
+    {.name = "name",
+     .type = TS_OPTION_STRING,
+     .offset = offsetof(ts_top_options, name),
+     .fallback = "",
+     .help = "what the run is called in reports"},
+    {.name = "description",
+     .type = TS_OPTION_STRING,
+     .offset = offsetof(ts_top_options, description),
+     .fallback = "",
+     .help = "what the config is, and what it reproduces"},
+    {.name = "expect",
+     .type = TS_OPTION_STRING,
+     .offset = offsetof(ts_top_options, expect),
+     .fallback = "",
+     .help = "what to expect of it"},
+    {0},
+};
+
+static const ts_option_table top_table = {
+    .kind = "top", .help = "the run as a whole", .options = top_options, .struct_bytes = sizeof(ts_top_options)};
+
+enum { MAX_KINDS = 32 };
+
+static const ts_option_table *data_tables[MAX_KINDS + 1], *model_tables[MAX_KINDS + 1],
+    *quantizer_tables[MAX_KINDS + 1];
+static const ts_option_table *const train_tables[] = {&ts_train_table, NULL};
+
+static const ts_config_section sections[] = {
+    {.name = "data", .kinds = data_tables, .default_kind = "shapes", .help = "where images come from"},
+    {.name = "model", .kinds = model_tables, .default_kind = "image_small", .help = "encoder and decoder"},
+    {.name = "quantizer", .kinds = quantizer_tables, .default_kind = "finite_scalar", .help = "what makes tokens"},
+    {.name = "train", .kinds = train_tables, .help = "how it is trained"},
+    {0},
+};
+
+static const ts_config_schema schema = {.top = &top_table, .sections = sections};
+
+static void collect_tables(void)
+{
+    for (int i = 0; i < MAX_KINDS && ts_dataset_kinds[i]; i++)
+        data_tables[i] = ts_dataset_kinds[i]->table;
+    for (int i = 0; i < MAX_KINDS && ts_model_kinds[i]; i++)
+        model_tables[i] = ts_model_kinds[i]->table;
+    for (int i = 0; i < MAX_KINDS && ts_quantizer_kinds[i]; i++)
+        quantizer_tables[i] = ts_quantizer_kinds[i]->table;
+}
+
+const ts_config_schema *ts_experiment_schema(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, collect_tables);
+    return &schema;
+}
+
+static ts_status check_train(const ts_train_options *o, ts_error *err)
+{
+    if (o->batch % o->accumulate)
+        return ts_fail(err, TS_ERR_USAGE, "train: batch %lld is not a multiple of accumulate %lld", (long long)o->batch,
+                       (long long)o->accumulate);
+    if (o->optimizer == TS_OPTIMIZER_SGD && o->nesterov && o->momentum == 0)
+        return ts_fail(err, TS_ERR_USAGE, "train: nesterov needs a momentum above 0");
+    return TS_OK;
+}
+
+ts_status ts_experiment_open(ts_experiment *e, ts_config *config, const char *device, int threads, ts_error *err)
+{
+    *e = (ts_experiment){.config = config};
+    e->top = ts_config_options(config, "");
+    e->train = ts_config_options(config, "train");
+    e->tokenizer.model = ts_model_kinds[ts_config_kind(config, "model")];
+    e->tokenizer.model_options = ts_config_options(config, "model");
+    e->tokenizer.quantizer = ts_quantizer_kinds[ts_config_kind(config, "quantizer")];
+    e->tokenizer.quantizer_options = ts_config_options(config, "quantizer");
+    TS_TRY(check_train(e->train, err));
+    TS_TRY(e->tokenizer.quantizer->info(e->tokenizer.quantizer_options, &e->tokenizer.info, err));
+    TS_TRY(ts_device_open(device, threads, &e->device, err));
+    e->workspace = ts_workspace_new(e->device);
+    e->store = ts_store_new(TS_F32);
+    return e->workspace && e->store ? TS_OK : ts_out_of_memory(err, sizeof *e);
+}
+
+void ts_experiment_close(ts_experiment *e)
+{
+    ts_dataset_close(e->train_data);
+    ts_dataset_close(e->val_data);
+    ts_store_free(e->store);
+    ts_workspace_free(e->workspace);
+    ts_device_close(e->device);
+    ts_config_free(e->config);
+    *e = (ts_experiment){0};
+}
+
+ts_status ts_experiment_set_item(ts_experiment *e, ts_shape item, ts_range range, ts_error *err)
+{
+    if (e->tokenizer.item.rank && !ts_shape_equal(e->tokenizer.item, item))
+        return ts_fail(err, TS_ERR_USAGE, "the data's items are %s, the model was made for %s",
+                       ts_shape_print(item).text, ts_shape_print(e->tokenizer.item).text);
+    e->tokenizer.item = item;
+    e->range = range;
+    return ts_tokenizer_check(&e->tokenizer, err);
+}
+
+ts_status ts_experiment_open_data(ts_experiment *e, ts_split split, ts_error *err)
+{
+    ts_dataset **data = split == TS_SPLIT_TRAIN ? &e->train_data : &e->val_data;
+    if (*data)
+        return TS_OK;
+    const ts_dataset_kind *kind = ts_dataset_kinds[ts_config_kind(e->config, "data")];
+    TS_TRY(ts_dataset_open(data, kind, ts_config_options(e->config, "data"), split, (uint64_t)e->top->seed, err));
+    return ts_experiment_set_item(e, (*data)->item, (*data)->range, err);
+}
