@@ -1,7 +1,8 @@
 /* Convolutions by oneDNN, over channels-last images with weights packed as it likes them (at each run: under 2 % of the
- * time of the networks measured). A transposed convolution is the backward pass of a convolution, which costs the same
- * as a forward one; oneDNN's own deconvolution takes 1.5 to 2 times as long. Weight gradients are summed by oneDNN in
- * parts, one per thread: the last bits depend on the thread count, not on the run. */
+ * time of the networks measured), and by our own kernels where few channels come out (thin.h). A transposed convolution
+ * is the backward pass of a convolution, which costs the same as a forward one; oneDNN's own deconvolution takes 1.5 to
+ * 2 times as long. Weight gradients are summed by oneDNN in parts, one per thread: the last bits depend on the thread
+ * count, not on the run. */
 #include <stddef.h>
 
 #include "core/cpu/dnnl.h"

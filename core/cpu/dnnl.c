@@ -88,7 +88,7 @@ static void start(void)
 
 const char *ts_dnnl_version(void)
 {
-    static char text[32];
+    static _Thread_local char text[32];
     const dnnl_version_t *v = dnnl_version();
     snprintf(text, sizeof text, "%d.%d.%d", v->major, v->minor, v->patch);
     return text;

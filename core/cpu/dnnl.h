@@ -1,11 +1,12 @@
-/* oneDNN, behind a few functions: nothing else in the project sees its types. Built against 2.x; the calls of 3.x,
- * which creates descriptors in another way, stand behind DNNL_VERSION_MAJOR in dnnl.c, and were not compiled on a
- * machine that has it.
+/* oneDNN, behind a few functions: nothing else in the project sees its types. Built and tested with 2.6. The calls of
+ * 3.x, which creates descriptors in another way, stand behind DNNL_VERSION_MAJOR in dnnl.c: they compile against the
+ * headers of 3.8, and were never linked or run.
  *
  * A ts_dnnl is one operation of fixed shapes: the library's primitive, and the reorder of the weights between our
  * layout and the one that the primitive likes. It is made when a program is prepared, and run many times.
  *
- * Owner: who creates it frees it. Thread: one at a time. */
+ * Owner: who creates it frees it. Thread: one at a time; making and running one sets the number of OpenMP threads of
+ * the calling thread to what the operation was made for. */
 #ifndef TS_CORE_CPU_DNNL_H
 #define TS_CORE_CPU_DNNL_H
 

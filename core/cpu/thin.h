@@ -1,8 +1,8 @@
 /* Convolutions that end in 1 to 4 channels: the last layer of a decoder, the gradient of the layer after the latents.
  * oneDNN's vectors run over the channels that come out, so it reaches 5 to 20 % of the arithmetic there; these run over
- * the many that go in. Measured, 2 threads of a Zen 4, 256 images, against oneDNN 2.6.3: 3x3 from 16 to 1 on 28x28 forward
- * 0.7 for 4.2 ms, weights 0.36 for 3.9 ms; transposed 4x4 stride 2 from 64 to 3 on 32x32 3.2 for 9.8 ms; 3x3 from 64 to 4
- * on 8x8, forward 0.7 for 2.4 ms and weights 0.7 for 2.4 ms (one thread). */
+ * the many that go in. Measured, 2 threads of a Zen 4, 256 images, against oneDNN 2.6.3: 3x3 from 16 to 1 on 28x28
+ * forward 0.7 for 4.2 ms, weights 0.36 for 3.9 ms; transposed 4x4 stride 2 from 64 to 3 on 32x32 3.2 for 9.8 ms; 3x3
+ * from 64 to 4 on 8x8, forward 0.7 for 2.4 ms and weights 0.7 for 2.4 ms (one thread). */
 #ifndef TS_CORE_CPU_THIN_H
 #define TS_CORE_CPU_THIN_H
 
