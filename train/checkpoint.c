@@ -8,6 +8,7 @@
 #include "core/files/container.h"
 #include "core/files/layout.h"
 #include "core/memory.h"
+#include "train/programs.h"
 
 /* The blocks that go into a file, and under which name. */
 static const struct {

@@ -1,0 +1,407 @@
+#include "train/trainer.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/memory.h"
+#include "train/checkpoint.h"
+#include "train/dump.h"
+#include "train/evaluate.h"
+#include "train/loader.h"
+#include "train/programs.h"
+#include "train/report.h"
+#include "train/signals.h"
+
+enum { SAMPLES = 16, MOST_ROLLBACKS = 3 };
+
+typedef struct {
+    const ts_trainer_options *options;
+    ts_experiment e;
+    ts_training programs;
+    ts_loader *loader;
+    ts_report *report;
+    ts_train_state state;
+    double started, seconds_before; /* of this process's part; of the parts before */
+    struct {
+        double started;
+        int64_t step;
+    } window; /* since the last metrics line, evaluations and checkpoints left out */
+    int64_t rollbacks_since_save;
+    ts_step_metrics metrics;
+} trainer;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static const ts_train_options *train_of(const trainer *t)
+{
+    return t->e.train;
+}
+
+/* From the newest checkpoint; where that is damaged, from the one before it. */
+static ts_status resume(trainer *t, ts_error *err)
+{
+    ts_error newest = {0};
+    char *last = ts_format("%s/checkpoints/last.h5", t->options->run);
+    char *previous = ts_format("%s/checkpoints/last.prev.h5", t->options->run);
+    ts_status status = last && previous ? TS_OK : ts_out_of_memory(err, 0);
+    if (status == TS_OK) {
+        status = ts_checkpoint_restore(&t->e, last, TS_RESTORE_RESUME, &t->state, &newest);
+        if (status != TS_OK && access(previous, R_OK) == 0 &&
+            ts_checkpoint_restore(&t->e, previous, TS_RESTORE_RESUME, &t->state, NULL) == TS_OK) {
+            fprintf(stderr, "tessera: %s; going on from the one before it, step %" PRId64 "\n", newest.text,
+                    t->state.step);
+            status = TS_OK;
+        } else if (status != TS_OK && err) {
+            *err = newest;
+        }
+    }
+    ts_free(last);
+    ts_free(previous);
+    return status;
+}
+
+static ts_status restore(trainer *t, ts_error *err)
+{
+    t->state.best = NAN;
+    if (t->options->resume)
+        return resume(t, err);
+    if (!t->options->init_from)
+        return TS_OK;
+    t->state.initialised = true; /* the codebook is one that was trained */
+    return ts_checkpoint_restore(&t->e, t->options->init_from, TS_RESTORE_WEIGHTS, NULL, err);
+}
+
+static ts_status open_trainer(trainer *t, ts_config *config, ts_error *err)
+{
+    const ts_trainer_options *o = t->options;
+    TS_TRY(ts_experiment_open(&t->e, config, o->device ? o->device : "auto", o->threads, err));
+    TS_TRY(ts_experiment_open_data(&t->e, TS_SPLIT_TRAIN, err));
+    TS_TRY(ts_experiment_open_data(&t->e, TS_SPLIT_VAL, err));
+    TS_TRY(ts_training_open(&t->programs, &t->e, err));
+    TS_TRY(restore(t, err));
+    TS_TRY(ts_report_open(&t->report, o->run, &t->e, o->resume, t->state.step, o->quiet, o->json, err));
+    if (o->dump_start)
+        TS_TRY(ts_dump_start(&t->e, o->dump_start, o->dump_batches, err));
+    ts_loader_options loader = {
+        .batch = train_of(t)->batch, .train = true, .seed = (uint64_t)t->e.top->seed, .first_batch = t->state.step};
+    TS_TRY(ts_loader_open(&t->loader, t->e.train_data, loader, err));
+    t->started = t->window.started = now();
+    t->window.step = t->state.step;
+    t->seconds_before = t->state.seconds;
+    return TS_OK;
+}
+
+static void close_trainer(trainer *t)
+{
+    ts_loader_close(t->loader);
+    ts_report_close(t->report);
+    ts_training_close(&t->programs);
+    ts_experiment_close(&t->e);
+}
+
+static ts_status run_program(const trainer *t, ts_program *program, ts_error *err)
+{
+    return t->options->check_nan ? ts_program_run_checked(program, err) : ts_program_run(program, err);
+}
+
+static double read_scalar(ts_program *program, ts_value v)
+{
+    float x;
+    ts_program_get(program, v, &x);
+    return (double)x;
+}
+
+/* The first batch decides what depends on data: codebooks that start from its rows. */
+static ts_status initialise(trainer *t, const float *data, ts_error *err)
+{
+    ts_training *p = &t->programs;
+    int64_t random[2] = {t->e.top->seed, 0};
+    if (t->state.initialised || !p->init)
+        return TS_OK;
+    ts_program_set(p->init, p->init_x, data);
+    ts_program_set(p->init, p->init_random, random);
+    TS_TRY(run_program(t, p->init, err));
+    t->state.initialised = true;
+    return TS_OK;
+}
+
+/* One optimizer step: its micro-batches, then, with accumulation, the update. Losses are means over the micro-batches.
+ */
+static ts_status take_step(trainer *t, const float *data, bool *ok, ts_error *err)
+{
+    ts_training *p = &t->programs;
+    const int64_t micro = train_of(t)->accumulate;
+    const int64_t stride = train_of(t)->batch / micro * ts_shape_count(t->e.tokenizer.item);
+    float schedule[TS_SCHEDULE_SLOTS];
+    ts_schedule_fill(train_of(t), t->state.step, t->state.applied, schedule);
+    t->metrics.loss = 0;
+    memset(t->metrics.parts, 0, sizeof t->metrics.parts);
+    for (int64_t i = 0; i < micro; i++) {
+        int64_t random[2] = {t->e.top->seed, t->state.step * micro + i};
+        ts_program_set(p->step, p->x, data + i * stride);
+        ts_program_set(p->step, p->schedule, schedule);
+        ts_program_set(p->step, p->random, random);
+        TS_TRY(run_program(t, p->step, err));
+        t->metrics.loss += read_scalar(p->step, p->loss) / (double)micro;
+        for (int k = 0; k < p->part_count; k++)
+            t->metrics.parts[k] += read_scalar(p->step, p->parts[k].value) / (double)micro;
+    }
+    ts_program *last = p->apply ? p->apply : p->step;
+    if (p->apply) {
+        ts_program_set(p->apply, p->apply_schedule, schedule);
+        TS_TRY(run_program(t, p->apply, err));
+    }
+    t->metrics.norm = read_scalar(last, p->norm);
+    *ok = read_scalar(last, p->ok) != 0;
+    t->metrics.lr = ts_schedule_at(train_of(t), t->state.step).lr;
+    return TS_OK;
+}
+
+static ts_status save(trainer *t, const char *name, ts_error *err)
+{
+    t->state.seconds = t->seconds_before + now() - t->started;
+    return ts_checkpoint_save(&t->e, &t->state, ts_report_path(t->report, name), true, err);
+}
+
+static ts_status save_last(trainer *t, ts_error *err)
+{
+    t->rollbacks_since_save = 0;
+    return save(t, "checkpoints/last.h5", err);
+}
+
+/* The step's loss or gradient is not finite. Its updates were not made (the programs see to that), so what is in memory
+ * is sound: it is saved before the run stops. */
+static ts_status handle_nonfinite(trainer *t, ts_error *err)
+{
+    int64_t step = t->state.step;
+    switch (train_of(t)->on_nonfinite) {
+    case TS_NONFINITE_SKIP:
+        t->state.skipped++;
+        ts_report_note(t->report,
+                       "step %" PRId64 ": the loss (%g) or gradient norm (%g) is not finite; step skipped, %" PRId64
+                       " so far",
+                       step, t->metrics.loss, t->metrics.norm, t->state.skipped);
+        return TS_OK;
+    case TS_NONFINITE_ROLLBACK: {
+        ts_train_state saved;
+        if (++t->rollbacks_since_save > MOST_ROLLBACKS)
+            return ts_fail(err, TS_ERR_RUNTIME,
+                           "step %" PRId64 ": not finite again after %d rollbacks to the same checkpoint; "
+                           "lower train.lr or set train.clip",
+                           step, MOST_ROLLBACKS);
+        TS_TRY(ts_checkpoint_restore(&t->e, ts_report_path(t->report, "checkpoints/last.h5"), TS_RESTORE_RESUME, &saved,
+                                     err));
+        t->state.applied = saved.applied;
+        t->state.rolled_back++;
+        ts_report_note(t->report,
+                       "step %" PRId64 ": the loss (%g) or gradient norm (%g) is not finite; back to the weights of "
+                       "step %" PRId64 ", on with the next batch",
+                       step, t->metrics.loss, t->metrics.norm, saved.step);
+        return TS_OK;
+    }
+    default:
+        TS_TRY(save_last(t, err));
+        return ts_fail(err, TS_ERR_RUNTIME,
+                       "step %" PRId64 ": the loss (%g) or gradient norm (%g) is not finite; the weights "
+                       "before it are in checkpoints/last.h5. --check-nan names the first such value; "
+                       "train.on_nonfinite: skip goes on",
+                       step, t->metrics.loss, t->metrics.norm);
+    }
+}
+
+/* Counts since the last line, read and cleared. */
+static ts_status read_usage(trainer *t, ts_error *err)
+{
+    const ts_variable *v = t->programs.usage;
+    t->metrics.usage = (ts_usage){0};
+    if (!v)
+        return TS_OK;
+    int64_t codes = t->e.tokenizer.info.codes;
+    int64_t *counts = ts_calloc((size_t)codes, sizeof *counts);
+    if (!counts)
+        return ts_out_of_memory(err, (size_t)codes * sizeof *counts);
+    ts_store_get(t->e.store, v, TS_BLOCK_STATE, counts);
+    t->metrics.usage = ts_usage_of(counts, codes, 0);
+    memset(counts, 0, (size_t)codes * sizeof *counts);
+    ts_store_set(t->e.store, v, TS_BLOCK_STATE, counts);
+    ts_free(counts);
+    return TS_OK;
+}
+
+static void measure_speed(trainer *t)
+{
+    double seconds = now() - t->window.started;
+    int64_t steps = t->state.step - t->window.step;
+    t->metrics.steps_per_s = seconds > 0 ? (double)steps / seconds : 0;
+    t->metrics.items_per_s = t->metrics.steps_per_s * (double)train_of(t)->batch;
+    t->metrics.seconds_left =
+        t->metrics.steps_per_s > 0 ? (double)(train_of(t)->steps - t->state.step) / t->metrics.steps_per_s : 0;
+}
+
+static bool is_better(const ts_train_options *o, double value, double best)
+{
+    bool larger = o->best == TS_BEST_PSNR || o->best == TS_BEST_SSIM || o->best == TS_BEST_PERPLEXITY;
+    return isfinite(value) && (isnan(best) || (larger ? value > best : value < best));
+}
+
+static double metric_of(const ts_train_options *o, const ts_evaluation *v)
+{
+    switch (o->best) {
+    case TS_BEST_LOSS:
+        return v->loss;
+    case TS_BEST_PSNR:
+        return v->psnr;
+    case TS_BEST_SSIM:
+        return v->ssim;
+    case TS_BEST_PERPLEXITY:
+        return v->usage.perplexity;
+    default:
+        return v->mse;
+    }
+}
+
+static ts_status draw_pictures(trainer *t, const float *originals, const float *outputs, int64_t samples,
+                               const ts_evaluation *v, ts_error *err)
+{
+    char name[64];
+    if (t->e.tokenizer.item.rank == 3) {
+        snprintf(name, sizeof name, "pictures/reconstructions_%08" PRId64 ".png", t->state.step);
+        TS_TRY(ts_report_reconstructions(t->report, name, originals, outputs, samples, t->e.tokenizer.item, t->e.range,
+                                         err));
+    }
+    if (!v->counts)
+        return TS_OK;
+    snprintf(name, sizeof name, "pictures/usage_%08" PRId64 ".png", t->state.step);
+    return ts_report_usage(t->report, name, v->counts, v->usage.codes, err);
+}
+
+static ts_status evaluate(trainer *t, ts_error *err)
+{
+    int64_t samples = t->e.val_data->count < SAMPLES ? t->e.val_data->count : SAMPLES;
+    int64_t item = ts_shape_count(t->e.tokenizer.item);
+    float *pictures = ts_alloc(2 * (size_t)(samples * item) * sizeof *pictures);
+    ts_evaluation v = {0};
+    ts_status status;
+    if (!pictures)
+        return ts_out_of_memory(err, 2 * (size_t)(samples * item) * sizeof *pictures);
+    TS_GO(
+        ts_evaluate(&t->e, TS_SPLIT_VAL, train_of(t)->ema > 0, samples, pictures, pictures + samples * item, &v, err));
+    bool best = is_better(train_of(t), metric_of(train_of(t), &v), t->state.best);
+    if (best) {
+        t->state.best = metric_of(train_of(t), &v);
+        t->state.best_step = t->state.step;
+    }
+    t->state.evaluations_since_best = best ? 0 : t->state.evaluations_since_best + 1;
+    TS_GO(ts_report_evaluation(t->report, t->state.step, TS_SPLIT_VAL, &v, best, err));
+    TS_GO(draw_pictures(t, pictures, pictures + samples * item, samples, &v, err));
+    if (best)
+        TS_GO(save(t, "checkpoints/best.h5", err));
+out:
+    ts_evaluation_clear(&v);
+    ts_free(pictures);
+    return status;
+}
+
+static bool due(int64_t every, int64_t step)
+{
+    return every > 0 && step % every == 0;
+}
+
+/* Why the run should end before its last step, or NULL. */
+static const char *reason_to_stop(const trainer *t)
+{
+    const ts_train_options *o = train_of(t);
+    if (ts_signals_received())
+        return "a signal";
+    if (o->max_time > 0 && now() - t->started + t->seconds_before >= o->max_time)
+        return "train.max_time is reached";
+    if (o->patience > 0 && t->state.evaluations_since_best >= o->patience)
+        return "train.patience: no new best";
+    return NULL;
+}
+
+static ts_status log_step(trainer *t, ts_error *err)
+{
+    ts_step_metrics *m = &t->metrics;
+    m->step = t->state.step;
+    m->skipped = t->state.skipped;
+    m->rolled_back = t->state.rolled_back;
+    measure_speed(t);
+    ts_report_progress(t->report, m);
+    if (!due(train_of(t)->log_every, t->state.step) && t->state.step != train_of(t)->steps)
+        return TS_OK;
+    TS_TRY(read_usage(t, err));
+    TS_TRY(ts_report_step(t->report, m, err));
+    t->window.started = now();
+    t->window.step = t->state.step;
+    return TS_OK;
+}
+
+/* Evaluations and checkpoints are no part of the speed: the window is moved on by the time that they took. */
+static ts_status housekeeping(trainer *t, bool last, ts_error *err)
+{
+    double start = now();
+    bool evaluates = due(train_of(t)->eval_every, t->state.step) || t->state.step == train_of(t)->steps;
+    if (evaluates)
+        TS_TRY(evaluate(t, err));
+    if (last || due(train_of(t)->checkpoint_every, t->state.step))
+        TS_TRY(save_last(t, err));
+    t->window.started += now() - start;
+    return TS_OK;
+}
+
+static ts_status loop(trainer *t, ts_error *err)
+{
+    const char *why = NULL;
+    if (t->state.step == 0 && train_of(t)->on_nonfinite == TS_NONFINITE_ROLLBACK)
+        TS_TRY(save_last(t, err)); /* something to roll back to */
+    while (t->state.step < train_of(t)->steps && !why) {
+        ts_batch batch;
+        bool ok;
+        TS_TRY(ts_loader_next(t->loader, &batch, err));
+        TS_TRY(initialise(t, batch.data, err));
+        TS_TRY(take_step(t, batch.data, &ok, err));
+        if (!ok)
+            TS_TRY(handle_nonfinite(t, err));
+        t->state.step++;
+        t->state.applied += ok;
+        TS_TRY(log_step(t, err));
+        why = reason_to_stop(t);
+        TS_TRY(housekeeping(t, why || t->state.step == train_of(t)->steps, err));
+        if (!why)
+            why = reason_to_stop(t);
+    }
+    if (why && t->state.step < train_of(t)->steps) {
+        ts_report_note(t->report, "stopped at step %" PRId64 " of %" PRId64 ": %s; --resume goes on", t->state.step,
+                       train_of(t)->steps, why);
+        return save_last(t, err);
+    }
+    return TS_OK;
+}
+
+ts_status ts_train(ts_config *config, const ts_trainer_options *options, int *signal, ts_error *err)
+{
+    trainer t = {.options = options};
+    *signal = 0;
+    ts_status status = open_trainer(&t, config, err);
+    if (status == TS_OK) {
+        t.metrics.steps = train_of(&t)->steps;
+        t.metrics.part_count = t.programs.part_count;
+        for (int k = 0; k < t.programs.part_count; k++)
+            t.metrics.part_names[k] = t.programs.parts[k].name;
+        ts_signals_install();
+        status = loop(&t, err);
+        *signal = ts_signals_received();
+    }
+    close_trainer(&t);
+    return status;
+}
