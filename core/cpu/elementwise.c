@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 #include "core/cpu/simd.h"
+#include "core/cpu/vmath.h"
 
 enum { BLOCK = 8192 }; /* elements of one piece of work: the operands fit into the first-level caches */
 
@@ -115,6 +116,9 @@ static bool is_f32(const ts_desc *d)
 
 ONE(affine, a *x + b)
 ONE(relu, x < 0 ? 0 : x)
+ONE(tanh, ts_vtanh(x))
+ONE(silu, x / (1.0f + ts_vexp(-x)))
+ONE(gelu, 0.5f * x * (1.0f + ts_verf(x * 0.70710678f)))
 
 #define SLOPE(op, expression)                                                                                          \
     TS_SIMD static void op##_block(float *dx, const float *dy, const float *px, int64_t n)                             \
@@ -136,4 +140,19 @@ ONE(relu, x < 0 ? 0 : x)
     }                                                                                                                  \
     const ts_kernel ts_cpu_##op = {.name = "simd", .accepts = is_f32, .run = op##_run};
 
-SLOPE(relu_dx, x > 0 ? 1.0f : 0.0f)
+/* d silu(x) and d gelu(x); s is the logistic function, 0.3989 the standard normal's density at 0 */
+static inline float silu_slope(float x)
+{
+    const float s = 1.0f / (1.0f + ts_vexp(-x));
+    return s * (1.0f + x * (1.0f - s));
+}
+
+static inline float gelu_slope(float x)
+{
+    return 0.5f * (1.0f + ts_verf(x * 0.70710678f)) + x * 0.39894228f * ts_vexp(-0.5f * x * x);
+}
+
+SLOPE(relu_dx, x > 0 ? 1.0f : 0.0f) /* of the result, as the next */
+SLOPE(tanh_dx, 1.0f - x * x)
+SLOPE(silu_dx, silu_slope(x))
+SLOPE(gelu_dx, gelu_slope(x))
