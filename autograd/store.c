@@ -1,5 +1,6 @@
 #include "autograd/store.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -145,6 +146,7 @@ static double draw(const ts_init *init, ts_random_key key, uint64_t i)
     case TS_INIT_UNIFORM:
         return init->a + (init->b - init->a) * (double)ts_random_uniform(key, 0, i);
     case TS_INIT_NORMAL:
+    case TS_INIT_ORTHOGONAL:
         return init->a + init->b * (double)ts_random_normal(key, 0, i);
     default:
         return init->a;
@@ -174,6 +176,41 @@ static void write_element(ts_dtype dtype, void *host, int64_t i, double x)
     }
 }
 
+/* Subtracts from row `r` of m [.., n] what it shares with the rows before it, and scales it to length 1. */
+static void make_orthogonal(double *m, int64_t n, int64_t r)
+{
+    double *row = m + r * n, square = 0;
+    for (int64_t q = 0; q < 2 * r; q++) { /* all of them twice: the second pass removes the first one's rounding */
+        const double *other = m + q % r * n;
+        double shared = 0;
+        for (int64_t i = 0; i < n; i++)
+            shared += row[i] * other[i];
+        for (int64_t i = 0; i < n; i++)
+            row[i] -= shared * other[i];
+    }
+    for (int64_t i = 0; i < n; i++)
+        square += row[i] * row[i];
+    for (int64_t i = 0; i < n; i++)
+        row[i] /= sqrt(square);
+}
+
+/* Gram-Schmidt on a normal draw [n, n]: any rotation or reflection, all alike. */
+static ts_status draw_orthogonal(const ts_variable *v, ts_random_key key, void *host, ts_error *err)
+{
+    int64_t n = v->type.shape.dim[0], count = n * n;
+    double *m = ts_alloc((size_t)count * sizeof *m);
+    if (!m)
+        return ts_out_of_memory(err, (size_t)count * sizeof *m);
+    for (int64_t i = 0; i < count; i++)
+        m[i] = draw(&v->init, key, (uint64_t)i);
+    for (int64_t r = 0; r < n; r++)
+        make_orthogonal(m, n, r);
+    for (int64_t i = 0; i < count; i++)
+        write_element(v->type.dtype, host, i, m[i]);
+    ts_free(m);
+    return TS_OK;
+}
+
 static ts_status initialise(ts_store *store, const ts_variable *v, uint64_t seed, ts_error *err)
 {
     ts_tensor t = {v->type.dtype, v->type.shape, NULL};
@@ -182,17 +219,21 @@ static ts_status initialise(ts_store *store, const ts_variable *v, uint64_t seed
     if (!host)
         return ts_out_of_memory(err, bytes);
     const ts_variable *source = v->init.kind == TS_INIT_COPY ? ts_store_find(store, v->init.path) : NULL;
+    ts_random_key key = {seed, ts_random_stream(v->path)};
+    ts_status status = TS_OK;
     if (source) {
         ts_store_get(store, source, TS_BLOCK_VALUE, host);
+    } else if (v->init.kind == TS_INIT_ORTHOGONAL) {
+        status = draw_orthogonal(v, key, host, err);
     } else {
-        ts_random_key key = {seed, ts_random_stream(v->path)};
         int64_t n = ts_shape_count(v->type.shape);
         for (int64_t i = 0; i < n; i++)
             write_element(v->type.dtype, host, i, draw(&v->init, key, (uint64_t)i));
     }
-    ts_store_set(store, v, TS_BLOCK_VALUE, host);
+    if (status == TS_OK)
+        ts_store_set(store, v, TS_BLOCK_VALUE, host);
     ts_free(host);
-    return TS_OK;
+    return status;
 }
 
 ts_status ts_store_seal(ts_store *store, ts_device *device, uint64_t seed, ts_error *err)

@@ -24,12 +24,12 @@ const char *ts_role_name(ts_role role);
 
 enum { TS_BLOCK_VALUE, TS_BLOCK_GRAD, TS_BLOCK_M, TS_BLOCK_V, TS_BLOCK_EMA, TS_BLOCK_STATE, TS_BLOCK_COUNT };
 
-typedef enum { TS_INIT_CONSTANT, TS_INIT_UNIFORM, TS_INIT_NORMAL, TS_INIT_COPY } ts_init_kind;
+typedef enum { TS_INIT_CONSTANT, TS_INIT_UNIFORM, TS_INIT_NORMAL, TS_INIT_COPY, TS_INIT_ORTHOGONAL } ts_init_kind;
 
 /* How a variable starts. Draws are Philox keyed by (seed, hash of the path), element by element, on the host. */
 typedef struct {
     ts_init_kind kind;
-    double a, b;      /* CONSTANT: a. UNIFORM: from a to b. NORMAL: mean a, deviation b */
+    double a, b;      /* CONSTANT: a. UNIFORM: from a to b. NORMAL: mean a, deviation b. ORTHOGONAL, [n, n]: neither */
     const char *path; /* COPY: of this variable (same shape), after its own initialisation */
 } ts_init;
 
@@ -37,6 +37,7 @@ typedef struct {
 #define TS_ONES                    ((ts_init){TS_INIT_CONSTANT, 1, 0, NULL})
 #define TS_UNIFORM(from, to)       ((ts_init){TS_INIT_UNIFORM, (from), (to), NULL})
 #define TS_NORMAL(mean, deviation) ((ts_init){TS_INIT_NORMAL, (mean), (deviation), NULL})
+#define TS_ORTHOGONAL              ((ts_init){TS_INIT_ORTHOGONAL, 0, 1, NULL})
 #define TS_COPY_OF(other)          ((ts_init){TS_INIT_COPY, 0, 0, (other)})
 
 typedef struct ts_variable {

@@ -28,9 +28,9 @@ static ts_status check_level(const ts_fsq_opts *opts, int i, ts_error *err)
     int32_t levels = opts->level[i];
     if (levels < 2 || levels > TS_FSQ_MOST_LEVELS)
         return ts_fail(err, TS_ERR_USAGE, "levels[%d] is %d; expected 2 to %d", i, levels, TS_FSQ_MOST_LEVELS);
-    if (levels == 2 && opts->bound != TS_FSQ_SYMMETRIC)
-        return ts_fail(err, TS_ERR_USAGE, "levels[%d] is 2, which needs the symmetric bound; otherwise 3 is the least",
-                       i);
+    if (levels == 2 && opts->bound == TS_FSQ_LUCIDRAINS)
+        return ts_fail(err, TS_ERR_USAGE,
+                       "levels[%d] is 2, which needs the symmetric or google bound; otherwise 3 is the least", i);
     return TS_OK;
 }
 

@@ -39,8 +39,8 @@ typedef struct {
     float slope[TS_MAX_LEVELS]; /* of the code over t */
 } ts_fsq_table;
 
-/* Errors (usage): no dims or more than TS_MAX_LEVELS; a level below 2 or above TS_FSQ_MOST_LEVELS; level 2 with a bound
- * that is not symmetric (one of the two codes would need z < -3.8); more than 2^31 - 1 codes. Thread: pure. */
+/* Errors (usage): no dims or more than TS_MAX_LEVELS; a level below 2 or above TS_FSQ_MOST_LEVELS; level 2 with
+ * lucidrains' bound (one of the two codes would need z < -3.8); more than 2^31 - 1 codes. Thread: pure. */
 ts_status ts_fsq_table_init(ts_fsq_table *table, const ts_fsq_opts *opts, ts_error *err);
 
 /* t, the bounded number in [-1, 1], of dim i. */

@@ -2,6 +2,7 @@
 
 #include "autograd/elementwise.h"
 #include "autograd/index.h"
+#include "autograd/matmul.h"
 #include "autograd/node.h"
 #include "autograd/shape.h"
 #include "autograd/surrogate.h"
@@ -53,6 +54,12 @@ static const ts_option options_list[] = {
      .fallback = "false",
      .help = "clamp to [-1, 1] instead of tanh",
      .alias = "bound_hard_clamp"},
+    {.name = "rotation",
+     .type = TS_OPTION_BOOL,
+     .offset = FIELD(rotation),
+     .fallback = "false",
+     .help = "rotate z by a fixed random orthogonal matrix before the grid, and the codes back after it",
+     .alias = "orthogonal_rotation"},
     {.name = "indices",
      .type = TS_OPTION_BOOL,
      .offset = FIELD(indices),
@@ -119,6 +126,19 @@ static ts_shape with_axis(ts_shape shape, int64_t last)
     return shape;
 }
 
+/* R [levels, levels], drawn once and never moved; absent where nothing is rotated. */
+static ts_value rotation_of(ts_scope s, const ts_finite_scalar_options *o)
+{
+    ts_shape shape = ts_shape_of(o->levels.count, o->levels.count);
+    return o->rotation ? ts_state(s, "rotation", ts_graph_real(s.graph), shape, TS_ORTHOGONAL) : TS_ABSENT;
+}
+
+/* x [.., levels] R, or x R^T. */
+static ts_value rotate(ts_value x, ts_value rotation, bool back)
+{
+    return rotation.graph ? ts_matmul(x, rotation, false, back) : x;
+}
+
 /* z [.., dim] -> codes [.., dim], ids [.., c]. The grid sees [.., c, levels]. */
 static ts_fsq_result quantize(ts_scope s, const ts_finite_scalar_options *o, ts_value z)
 {
@@ -138,9 +158,11 @@ static ts_fsq_result quantize(ts_scope s, const ts_finite_scalar_options *o, ts_
     ts_dtype real = ts_type_of(z).dtype;
     if (o->force_f32 && real == TS_BF16)
         z = ts_cast(z, TS_F32);
-    ts_shape split = with_axis(with_last(shape, o->codebooks), o->levels.count);
-    r = ts_fsq(ts_reshape(z, split), &opts);
-    r.codes = ts_cast(ts_reshape(r.codes, with_last(shape, grid_width(o))), real);
+    ts_value rotation = rotation_of(s, o);
+    z = ts_reshape(z, ts_shape_of(-1, o->codebooks, o->levels.count));
+    r = ts_fsq(rotate(z, rotation, false), &opts);
+    r.codes = ts_cast(ts_reshape(rotate(r.codes, rotation, true), with_last(shape, grid_width(o))), real);
+    r.ids = ts_reshape(r.ids, with_last(shape, o->codebooks));
     if (projects(o))
         r.codes = ts_linear_layer(ts_sub(s, "project_out"), r.codes, outer_width(o), o->projection_bias);
     if (!o->indices)
@@ -151,10 +173,16 @@ static ts_fsq_result quantize(ts_scope s, const ts_finite_scalar_options *o, ts_
 /* ids [.., c] -> codes [.., dim] */
 static ts_value dequantize(ts_scope s, const ts_finite_scalar_options *o, ts_value ids)
 {
-    ts_value codes = ts_finite_scalar_grid(ids, o);
-    if (!ts_present(codes))
-        return codes;
-    codes = ts_reshape(codes, with_last(ts_value_shape(ids), grid_width(o)));
+    ts_shape shape = ts_value_shape(ids);
+    if (!ts_present(ids))
+        return ids;
+    if (ts_dim(ids, -1) != o->codebooks)
+        return ts_build_fail(s.graph, "finite_scalar",
+                             "ids are %s, expected a last axis of %lld, one for each codebook",
+                             ts_shape_print(shape).text, (long long)o->codebooks);
+    ts_enter(s);
+    ts_value codes = ts_finite_scalar_grid(ts_reshape(ids, ts_shape_of(-1, o->codebooks)), o);
+    codes = ts_reshape(rotate(codes, rotation_of(s, o), true), with_last(shape, grid_width(o)));
     return projects(o) ? ts_linear_layer(ts_sub(s, "project_out"), codes, outer_width(o), o->projection_bias) : codes;
 }
 
@@ -177,6 +205,7 @@ const ts_quantizer_kind ts_finite_scalar_kind = {
     .decode = decode,
     .formulas = "t = tanh(z + shift); k = round(width*t - offset) + floor(L/2); code = (k - floor(L/2)) / floor(L/2)\n"
                 "id = sum_i k_i * L_0*...*L_(i-1); no loss, no state\n"
+                "rotation: z R before, codes R^T after\n"
                 "dcode/dz = width * (1 - t^2) / floor(L/2): the rounding is straight-through\n",
 };
 
@@ -203,8 +232,9 @@ ts_finite_scalar_result ts_finite_scalar(ts_scope s, ts_value z, const ts_finite
 
 ts_value ts_finite_scalar_codes(ts_scope s, ts_value ids, const ts_finite_scalar_options *o)
 {
-    bool has_axis = o->codebooks > 1 || o->keep_codebooks_dim;
-    ts_value codes = dequantize(s, o, has_axis ? ids : ts_reshape(ids, with_axis(ts_value_shape(ids), 1)));
+    if (ts_present(ids) && o->codebooks == 1 && !o->keep_codebooks_dim)
+        ids = ts_reshape(ids, with_axis(ts_value_shape(ids), 1));
+    ts_value codes = dequantize(s, o, ids);
     return o->channel_first ? move_channels(codes, false) : codes;
 }
 

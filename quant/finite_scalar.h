@@ -15,6 +15,7 @@ typedef struct {
     bool projection_bias;
     int bound;               /* ts_fsq_bound */
     bool hard_clamp;         /* clamp instead of tanh */
+    bool rotation;           /* z R before and codes R^T after, R a fixed random orthogonal matrix */
     bool indices;            /* false: no ids are computed */
     bool keep_codebooks_dim; /* ids keep their last axis even where codebooks is 1 (ts_finite_scalar_* only) */
     bool channel_first;      /* z is [B, dim, ...] instead of [B, ..., dim] (ts_finite_scalar_* only) */

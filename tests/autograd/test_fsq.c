@@ -322,7 +322,7 @@ Test(autograd_fsq, wrong_options_are_named)
     opts = (ts_fsq_opts){.count = 2, .level = {5, 1}};
     EXPECT_BUILD_ERROR(quantized_ids, "fsq", "levels[1] is 1", F32(4, 2));
     opts = (ts_fsq_opts){.count = 2, .level = {2, 5}};
-    EXPECT_BUILD_ERROR(quantized_ids, "fsq", "levels[0] is 2, which needs the symmetric bound", F32(4, 2));
+    EXPECT_BUILD_ERROR(quantized_ids, "fsq", "levels[0] is 2, which needs the symmetric or google bound", F32(4, 2));
     opts = (ts_fsq_opts){.count = 4, .level = {256, 256, 256, 128}};
     EXPECT_BUILD_ERROR(levels_of, "fsq_levels", "exceeds 2147483647", I32(4));
     opts = (ts_fsq_opts){.count = 1, .level = {65537}};

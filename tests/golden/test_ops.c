@@ -7,79 +7,35 @@
 
 #include "core/memory.h"
 #include "tests/golden/op_golden.h"
-#include "tests/support/shared.h"
+#include "tests/golden/walk.h"
 
-typedef struct {
-    int64_t cases, failed;
-    char first[2048]; /* what the first failed case said */
-} verdict;
-
-static verdict walk(const char *path, const char *device_name)
+static void check(golden_case *c, ts_device *device)
 {
-    verdict v = {0};
-    ts_error err = {0};
-    ts_device *device;
-    golden_file file;
-    golden_case *c = ts_alloc(sizeof *c);
-    cr_assert_eq(ts_device_open(device_name, 2, &device, &err), TS_OK, "%s", err.text);
-    golden_file_open(&file, path);
-    for (int64_t i = 0; i < file.cases.count; i++) {
-        golden_case_open(c, &file, i);
-        const op_golden *op = op_golden_find(c->name);
-        if (op)
-            op_golden_check(c, op, device);
-        else if (!op_golden_special(c, device))
-            golden_fail(c, "the operation is not understood");
-        v.cases++;
-        if (golden_case_close(c))
-            continue;
-        if (v.failed++ == 0)
-            memcpy(v.first, c->failure, sizeof v.first);
-        printf("%s: %s\n", device_name, c->failure);
-    }
-    golden_file_close(&file);
-    ts_free(c);
-    ts_device_close(device);
-    return v;
-}
-
-static void expect_all(const char *path, const char *device, int64_t least)
-{
-    verdict v = walk(path, device);
-    cr_expect_eq(v.failed, 0, "%lld of %lld cases of %s fail on %s, first %s", (long long)v.failed, (long long)v.cases,
-                 path, device, v.first);
-    cr_expect_geq(v.cases, least, "%s holds %lld cases, expected at least %lld", path, (long long)v.cases,
-                  (long long)least);
-}
-
-static void expect_all_shared(const char *device)
-{
-    const char *path = shared_path("golden/ops.h5");
-    if (!path) {
-        skip_counted("no golden/ops.h5 in the shared folder");
-        return;
-    }
-    expect_all(path, device, 65);
+    const op_golden *op = op_golden_find(c->name);
+    if (op)
+        op_golden_check(c, op, device);
+    else if (!op_golden_special(c, device))
+        golden_fail(c, "the operation is not understood");
 }
 
 Test(golden_ops, shared_on_ref)
 {
-    expect_all_shared("ref");
+    golden_expect_shared("ops.h5", "ref", 65, check);
 }
 
 Test(golden_ops, shared_on_cpu)
 {
-    expect_all_shared("cpu");
+    golden_expect_shared("ops.h5", "cpu", 65, check);
 }
 
 Test(golden_ops, own_on_ref)
 {
-    expect_all(TESSERA_SOURCE "/tests/golden/ops.h5", "ref", 210);
+    golden_expect_own("ops.h5", "ref", 210, check);
 }
 
 Test(golden_ops, own_on_cpu)
 {
-    expect_all(TESSERA_SOURCE "/tests/golden/ops.h5", "cpu", 210);
+    golden_expect_own("ops.h5", "cpu", 210, check);
 }
 
 /* ---- the walk itself: what it must not pass ---- */
@@ -90,7 +46,7 @@ typedef struct {
 } entry;
 
 /* What the walk says about a file of scalars. */
-static verdict walk_of(const entry *entries, int count, const char *attribute_of)
+static golden_verdict walk_of(const entry *entries, int count, const char *attribute_of)
 {
     char folder[] = "/tmp/golden_ops_XXXXXX", path[64];
     cr_assert_not_null(mkdtemp(folder));
@@ -111,7 +67,7 @@ static verdict walk_of(const entry *entries, int count, const char *attribute_of
     FILE *out = fopen(path, "wb");
     cr_assert(out && fwrite(image, 1, bytes, out) == bytes && fclose(out) == 0);
     ts_free(image);
-    verdict v = walk(path, "ref");
+    golden_verdict v = golden_walk(path, "ref", check);
     unlink(path);
     rmdir(folder);
     return v;
@@ -120,7 +76,7 @@ static verdict walk_of(const entry *entries, int count, const char *attribute_of
 #define WALK_OF(attribute_of, ...)                                                                                     \
     walk_of((entry[]){__VA_ARGS__}, sizeof((entry[]){__VA_ARGS__}) / sizeof(entry), attribute_of)
 
-static void expect_failure(verdict v, const char *text)
+static void expect_failure(golden_verdict v, const char *text)
 {
     cr_expect_eq(v.failed, 1, "%lld cases fail, expected one", (long long)v.failed);
     cr_expect(strstr(v.first, text), "expected \"%s\" in: %s", text, v.first);
@@ -128,7 +84,7 @@ static void expect_failure(verdict v, const char *text)
 
 Test(golden_ops, a_right_case_passes)
 {
-    verdict v = WALK_OF(NULL, {"relu/in/x", 3}, {"relu/in/r0", 2}, {"relu/out/0", 3}, {"relu/grad/x", 2});
+    golden_verdict v = WALK_OF(NULL, {"relu/in/x", 3}, {"relu/in/r0", 2}, {"relu/out/0", 3}, {"relu/grad/x", 2});
     cr_assert_eq(v.cases, 1);
     cr_assert_eq(v.failed, 0, "%s", v.first);
 }
