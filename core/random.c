@@ -56,15 +56,45 @@ float ts_random_uniform(ts_random_key key, uint64_t step, uint64_t i)
     return unit(ts_random_bits(key, step, i));
 }
 
-/* Words 0 and 1 of a block give normals 0 and 1, words 2 and 3 give 2 and 3. The radius takes 1 - u, which is never 0.
- */
+/* Words 0 and 1 of a block give normals 0 and 1, words 2 and 3 give 2 and 3 (Box-Muller). The radius takes 1 - u, which
+ * is never 0. */
+static void normal_pair(const uint32_t word[2], float out[2])
+{
+    double radius = sqrt(-2.0 * log(1.0 - (double)unit(word[0])));
+    double angle = 6.283185307179586 * (double)unit(word[1]);
+    out[0] = (float)(radius * cos(angle));
+    out[1] = (float)(radius * sin(angle));
+}
+
 float ts_random_normal(ts_random_key key, uint64_t step, uint64_t i)
 {
     ts_philox_block b = block(key, step, i / 4);
-    int pair = (int)(i % 4) / 2 * 2;
-    double radius = sqrt(-2.0 * log(1.0 - unit(b.word[pair])));
-    double angle = 6.283185307179586 * unit(b.word[pair + 1]);
-    return (float)(radius * (i % 2 ? sin(angle) : cos(angle)));
+    float pair[2];
+    normal_pair(b.word + i % 4 / 2 * 2, pair);
+    return pair[i % 2];
+}
+
+void ts_random_uniforms(ts_random_key key, uint64_t step, uint64_t first, uint64_t n, float *out)
+{
+    for (uint64_t at = first / 4 * 4; at < first + n; at += 4) {
+        ts_philox_block b = block(key, step, at / 4);
+        for (uint64_t j = 0; j < 4; j++)
+            if (at + j >= first && at + j < first + n)
+                out[at + j - first] = unit(b.word[j]);
+    }
+}
+
+void ts_random_normals(ts_random_key key, uint64_t step, uint64_t first, uint64_t n, float *out)
+{
+    for (uint64_t at = first / 4 * 4; at < first + n; at += 4) {
+        ts_philox_block b = block(key, step, at / 4);
+        float four[4];
+        normal_pair(b.word, four);
+        normal_pair(b.word + 2, four + 2);
+        for (uint64_t j = 0; j < 4; j++)
+            if (at + j >= first && at + j < first + n)
+                out[at + j - first] = four[j];
+    }
 }
 
 /* 64 random bits times n, high word: the bias is below n / 2^64. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/cpu/simd.h"
+#include "core/memory.h"
 
 enum { LANES = 16, VECTORS = 3, PANEL = LANES * VECTORS, BLOCK = 2048, MOST_ROWS = 8 };
 
@@ -157,9 +158,14 @@ static size_t scratch_of_thread(int64_t D)
     return sizeof(block_state) + (size_t)(D + 1) * PANEL * sizeof(float);
 }
 
+/* Prepared: the number of threads that there is scratch for. */
 static ts_status prepare(const ts_desc *d, ts_device *device, void **prepared, size_t *scratch, ts_error *err)
 {
-    (void)prepared, (void)err;
+    int *threads = ts_alloc(sizeof *threads);
+    if (!threads)
+        return ts_out_of_memory(err, sizeof *threads);
+    *threads = device->threads;
+    *prepared = threads;
     *scratch = (size_t)device->threads * scratch_of_thread(d->in[1].shape.dim[1]);
     return TS_OK;
 }
@@ -169,7 +175,8 @@ static void run(const ts_call *call)
 {
     const ts_shape e = call->desc->in[1].shape;
     int64_t N = ts_shape_count(call->desc->out[0].shape), K = e.dim[0], D = e.dim[1];
-    int threads = ts_cpu_threads(call, N * K);
+    int threads = ts_cpu_threads(call, N * K), most = *(const int *)call->prepared;
+    threads = threads < most ? threads : most;
     int64_t share = (N + threads - 1) / threads, blocks = (share + BLOCK - 1) / BLOCK;
     int64_t rows = blocks ? (share + blocks - 1) / blocks : 1;
 #pragma omp parallel for schedule(static) num_threads(threads)
@@ -182,4 +189,4 @@ static void run(const ts_call *call)
     }
 }
 
-const ts_kernel ts_cpu_nearest = {.name = "simd", .prepare = prepare, .run = run};
+const ts_kernel ts_cpu_nearest = {.name = "simd", .prepare = prepare, .release = ts_free, .run = run};

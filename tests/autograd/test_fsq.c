@@ -8,6 +8,7 @@
 #include "autograd/elementwise.h"
 #include "tests/support/build_error.h"
 #include "tests/support/op_check.h"
+#include "tests/support/thread_check.h"
 
 static ts_fsq_opts opts; /* of the builders below; each process of Criterion runs one test */
 
@@ -308,6 +309,21 @@ Test(autograd_fsq, gradient_is_that_of_the_bound)
         check_gradient("ref", TS_F32, 2e-6);
         check_gradient("cpu", TS_F32, 2e-6);
     }
+}
+
+Test(autograd_fsq, large_ones_are_right_on_any_number_of_threads)
+{
+    ts_op_case c = TS_CASE("large", codes_even, TS_NORMAL(20011, 4));
+    expect_thread_independent(&c);
+    opts = even;
+    ts_case_input rows = {.dtype = TS_F32, .shape = {2, {20011, 4}}};
+    double *z = malloc(sizeof(double) * 4 * 20011);
+    for (int i = 0; i < 4 * 20011; i++)
+        z[i] = (double)(float)(sin(i) * 4);
+    double *fast = run("cpu", quantized_ids, &rows, z), *plain = run("ref", quantized_ids, &rows, z);
+    for (int i = 0; i < 20011; i++)
+        cr_assert_eq(fast[i], plain[i]);
+    free(z), free(fast), free(plain);
 }
 
 /* ---- errors ---- */

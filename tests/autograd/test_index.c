@@ -6,6 +6,7 @@
 
 #include "tests/support/build_error.h"
 #include "tests/support/op_check.h"
+#include "tests/support/thread_check.h"
 
 static ts_value gather(const ts_value *in)
 {
@@ -217,6 +218,11 @@ Test(autograd_index, large_tables)
     ts_op_case pick = TS_CASE("large gather", gather, TS_NORMAL(1000, 33), TS_BELOW(1000, 3001));
     ts_op_case turn = TS_CASE("large permute", heads_first, TS_NORMAL(3, 65, 5, 70));
     ts_op_case transpose = TS_CASE("large transpose", swap, TS_NORMAL(301, 407));
+    ts_op_case wide = TS_CASE("wide scatter", scatter_5, TS_NORMAL(2000, 67), TS_BELOW(6, 2000));
+    const ts_op_case *all[] = {&scatter, &wide, &pick, &turn, &transpose};
+    for (int i = 0; i < 5; i++)
+        expect_thread_independent(all[i]);
+    cr_assert_leq(compare_with_double(&wide, "cpu"), 1e-5);
     cr_assert_leq(compare_with_double(&scatter, "cpu"), 1e-4);
     cr_assert_leq(compare_with_double(&pick, "cpu"), 1e-6);
     cr_assert_eq(compare_with_double(&turn, "cpu"), 0);

@@ -7,6 +7,7 @@
 #include "core/random.h"
 #include "tests/support/build_error.h"
 #include "tests/support/op_check.h"
+#include "tests/support/thread_check.h"
 
 static ts_value nearest(const ts_value *in)
 {
@@ -70,6 +71,8 @@ Test(autograd_nearest, against_brute_force)
         check_search("cpu", N, 50, 3);
     check_search("cpu", 5000, 100, 8); /* several threads, more than one block of rows in each */
     check_search("ref", 37, 49, 5);
+    ts_op_case large = case_of(5000, 100, 8);
+    expect_thread_independent(&large);
 }
 
 /* Codes are the integers 0..2 in every dim, each row of the book twice or more: distances are exact, so ties are ties.

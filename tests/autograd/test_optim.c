@@ -9,6 +9,7 @@
 #include "core/random.h"
 #include "tests/support/build_error.h"
 #include "tests/support/op_check.h"
+#include "tests/support/thread_check.h"
 
 static ts_value global_norm(const ts_value *in)
 {
@@ -253,6 +254,11 @@ Test(autograd_optim, sgd)
     check_sgd("ref", (ts_sgd_opts){.momentum = 0});
     check_sgd("ref", (ts_sgd_opts){.momentum = 0.9, .weight_decay = 0.1});
     check_sgd("cpu", (ts_sgd_opts){.momentum = 0.9, .weight_decay = 0.1, .nesterov = true});
+}
+
+Test(autograd_optim, norm_is_the_same_on_any_number_of_threads)
+{
+    expect_thread_independent(&ts_cases_global_norm[3]);
 }
 
 /* ---- averages and assignment ---- */

@@ -13,7 +13,7 @@ TS_TESTED_IN(random_uniform, "autograd_random/draws_are_those_of_core");
 TS_TESTED_IN(random_normal, "autograd_random/draws_are_those_of_core");
 TS_TESTED_IN(random_index, "autograd_random/draws_are_those_of_core");
 
-enum { N = 70 };
+enum { N = 9001 }; /* more than two chunks of the kernels */
 
 typedef struct {
     ts_graph *graph;
@@ -60,7 +60,7 @@ Test(autograd_random, draws_are_those_of_core)
 {
     rig r = open_rig(TS_F32);
     ts_graph_set_path(r.graph, "quantizer.noise");
-    ts_value u = shown(ts_rand_uniform(r.step, ts_shape_of(7, 10)), "u");
+    ts_value u = shown(ts_rand_uniform(r.step, ts_shape_of(N)), "u");
     ts_graph_set_path(r.graph, "quantizer.normal");
     ts_value n = shown(ts_rand_normal(r.step, ts_shape_of(N)), "n");
     ts_graph_set_path(r.graph, "quantizer.rows");
@@ -103,7 +103,7 @@ Test(autograd_random, streams)
         cr_assert_eq((double)first[i], wide[i]);
         equal += first[i] == second[i];
     }
-    cr_assert_lt(equal, 3);
+    cr_assert_lt(equal, 20);
     close_rig(&a);
     close_rig(&b);
 }

@@ -49,3 +49,21 @@ Test(core_random, permutation_is_one_and_depends_on_step)
     }
     cr_assert_gt(differ, N / 2);
 }
+
+Test(core_random, runs_are_the_elements)
+{
+    enum { N = 23 };
+    ts_random_key key = {5, 6};
+    for (uint64_t first = 0; first < 6; first++)
+        for (uint64_t n = 0; n < 10; n++) {
+            float u[N], z[N];
+            for (int i = 0; i < N; i++)
+                u[i] = z[i] = -99;
+            ts_random_uniforms(key, 1, first, n, u);
+            ts_random_normals(key, 1, first, n, z);
+            for (uint64_t i = 0; i < N; i++) {
+                cr_assert_eq(u[i], i < n ? ts_random_uniform(key, 1, first + i) : -99);
+                cr_assert_eq(z[i], i < n ? ts_random_normal(key, 1, first + i) : -99);
+            }
+        }
+}
