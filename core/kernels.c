@@ -10,8 +10,8 @@
 #define KERNEL_ALIAS(name)
 #define TS_OP(name, family, class, inputs, outputs, in_place, cpu) KERNEL_##class(name)
 
-#define RUN(op_)                                                                                                      \
-    void ts_ref32_##op_(const ts_call *call);                                                                         \
+#define RUN(op_)                                                                                                       \
+    void ts_ref32_##op_(const ts_call *call);                                                                          \
     void ts_ref64_##op_(const ts_call *call);
 #include "core/ops.def"
 #undef RUN

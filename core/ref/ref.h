@@ -6,11 +6,11 @@
 #ifdef TS_REF_DOUBLE
 typedef double real;
 #define REF(name) ts_ref64_##name
-#define R(x) x
+#define R(x)      x
 #else
 typedef float real;
 #define REF(name) ts_ref32_##name
-#define R(x) x##f
+#define R(x)      x##f
 #endif
 
 #endif
