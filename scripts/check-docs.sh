@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 
 # The anchors of a page: its headings as GitHub writes them.
 anchors() {
+    # shellcheck disable=SC2016
     sed -n '/^```/,/^```/!s/^##* //p' "$1" | tr '[:upper:]' '[:lower:]' | sed 's/[^a-z0-9 _-]//g; s/ /-/g'
 }
 
