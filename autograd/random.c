@@ -58,3 +58,32 @@ ts_value ts_rand_index(ts_value step, ts_shape shape, int64_t below)
                              (long long)below, ts_shape_print(shape).text);
     return draw(TS_OP_random_index, step, TS_I32, shape, below);
 }
+
+/* How often a value is an operand; with `by` other than -1 it is replaced there. */
+static int readers(ts_graph *g, int32_t value, int32_t by)
+{
+    int count = 0;
+    for (int32_t i = 0; i < g->node_count; i++)
+        for (int k = 0; k < g->nodes[i].in_count; k++) {
+            if (g->nodes[i].in[k] != value)
+                continue;
+            count++;
+            if (by >= 0)
+                g->nodes[i].in[k] = by;
+        }
+    return count;
+}
+
+ts_value ts_replace_with_input(ts_graph *g, ts_op op, const char *name)
+{
+    for (int32_t i = 0; i < g->node_count; i++) {
+        int32_t drawn = g->nodes[i].op == op ? g->nodes[i].out[0] : -1;
+        if (drawn < 0 || readers(g, drawn, -1) == 0)
+            continue;
+        ts_value input = ts_input(g, name, g->values[drawn].type.dtype, g->values[drawn].type.shape);
+        if (ts_present(input))
+            readers(g, drawn, input.id);
+        return input;
+    }
+    return ts_build_fail(g, ts_ops[op].name, "no draw to be replaced by %s", name);
+}

@@ -3,8 +3,10 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "autograd/elementwise.h"
 #include "autograd/node.h"
 #include "autograd/program.h"
+#include "autograd/shape.h"
 #include "core/random.h"
 #include "tests/support/build_error.h"
 #include "tests/support/op_case.h"
@@ -121,4 +123,37 @@ Test(autograd_random, wrong_operands_are_named)
     cr_assert_eq(ts_graph_check(g, &err), TS_ERR_USAGE);
     cr_assert(strstr(err.text, "random_index: the bound is 0"), "%s", err.text);
     ts_graph_free(g);
+}
+
+static void expect_numbers(rig *r, ts_value v, float a, float b)
+{
+    float found[2];
+    ts_program_get(r->program, v, found);
+    cr_assert(found[0] == a && found[1] == b, "%g %g, expected %g %g", found[0], found[1], a, b);
+}
+
+/* Draws are replaced one after the other, every reader of one at once; others stay as they are. */
+Test(autograd_random, recorded_draws)
+{
+    rig r = open_rig(TS_F32);
+    ts_shape two = ts_shape_of(2);
+    ts_value kept = ts_rand_uniform(r.step, two), a = ts_rand_normal(r.step, two), b = ts_rand_normal(r.step, two);
+    ts_value difference = shown(ts_subtract(a, b), "a - b"), sum = shown(ts_add(a, a), "a + a");
+    ts_value same = shown(ts_reshape(kept, two), "kept");
+    ts_value first = ts_replace_with_input(r.graph, TS_OP_random_normal, "a"),
+             second = ts_replace_with_input(r.graph, TS_OP_random_normal, "b");
+    cr_assert_eq(ts_program_new(r.graph, r.workspace, &r.program, &err), TS_OK, "%s", err.text);
+    ts_program_set(r.program, first, (float[]){5, 7});
+    ts_program_set(r.program, second, (float[]){1, 2});
+    run(&r, 42, 0);
+    expect_numbers(&r, difference, 4, 5);
+    expect_numbers(&r, sum, 10, 14);
+    ts_random_key key = {42, ts_random_stream("")};
+    expect_numbers(&r, same, ts_random_uniform(key, 0, 0), ts_random_uniform(key, 0, 1));
+    for (int32_t i = 0; i < ts_program_plan(r.program)->step_count; i++)
+        cr_assert_neq(ts_program_plan(r.program)->steps[i].desc.op, TS_OP_random_normal);
+    cr_assert_not(ts_present(ts_replace_with_input(r.graph, TS_OP_random_normal, "c")));
+    cr_assert_eq(ts_graph_check(r.graph, &err), TS_ERR_USAGE);
+    cr_assert(strstr(err.text, "random_normal: no draw to be replaced by c"), "%s", err.text);
+    close_rig(&r);
 }
