@@ -6,13 +6,13 @@
 
 What the program has to write (the first form asks for it with `--run DIR --dump-start FILE.h5 --dump-batches N`):
 
-  FILE.h5  /param/<name>  f32  initial weights (and codebook state) under PyTorch's names, in its layouts
+  FILE.h5  /param/<path>  f32  initial weights (and codebook state) under Tessera's paths, in PyTorch's layouts
            /batch/<i>     f32  [B, H, W, C], what the model is fed in step i = 0 .. N - 1
   DIR/metrics.jsonl            a line per training step: {"step": n, "split": "train", "loss": total, ...}
 
-The names decide which model it is: `encoder.conv1.weight` ... is the small net (FSQ of --levels, or VQ when
-`quantizer.codebook` is there), loss MSE + quantizer loss; `_encoder._conv_1.weight` ... the classic VQ-VAE (EMA when
-`_vq_vae._ema_w` is there), loss MSE / --variance + quantizer loss.
+The names decide which model it is: with `encoder.pre_vq.weight` the classic VQ-VAE (EMA when `quantizer.sum` is there),
+loss MSE / --variance + quantizer loss; else the small net (FSQ of --levels, or VQ when `quantizer.codebook` is there),
+loss MSE + quantizer loss.
 
 The exit status is 1 when one of the first 20 losses differs by more than 1e-4 (absolute), or the mean over 25 steps by
 more than 1 % up to step 200; a mistake in the input ends with 2. The Python that runs this is $TESSERA_PYTHON (default
@@ -46,6 +46,27 @@ class Mistake(Exception):
     """Something in the input is not as it should be."""
 
 
+def classic_name(path):
+    """The name that the classic model's authors gave the parameter at this path."""
+    module, _, kind = path.rpartition(".")
+    named = {
+        "encoder.pre_vq": "_pre_vq_conv",
+        "encoder.conv1": "_encoder._conv_1",
+        "encoder.conv2": "_encoder._conv_2",
+        "encoder.conv3": "_encoder._conv_3",
+        "decoder.conv1": "_decoder._conv_1",
+        "decoder.up1": "_decoder._conv_trans_1",
+        "decoder.up2": "_decoder._conv_trans_2",
+    }
+    state = {"codebook": "_embedding.weight", "count": "_ema_cluster_size", "sum": "_ema_w"}
+    if module == "quantizer":
+        return f"_vq_vae.{state[kind]}"
+    if module in named:
+        return f"{named[module]}.{kind}"
+    side, _, _, unit, conv = module.split(".")  # encoder.residual.block.0.conv1
+    return f"_{side}._residual_stack._layers.{unit}._block.{ {'conv1': 1, 'conv2': 3}[conv] }.{kind}"
+
+
 def read_start(path):
     """Weights by name and the list of batches [B, C, H, W]."""
     with h5py.File(path, "r") as f:
@@ -59,6 +80,8 @@ def read_start(path):
         batches = [
             torch.tensor(f["batch"][str(i)][()]).permute(0, 3, 1, 2).contiguous() for i in range(len(f["batch"]))
         ]
+    if "encoder.pre_vq.weight" in weights:
+        weights = {classic_name(n): w for n, w in weights.items()}
     if not batches:
         raise Mistake(f"{path}: no batch in /batch; use --dump-batches N")
     return weights, batches
