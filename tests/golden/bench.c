@@ -6,6 +6,7 @@
 
 #include "autograd/index.h"
 #include "autograd/node.h"
+#include "core/files/layout.h"
 #include "quant/stats.h"
 
 void golden_bench_open(golden_bench *b, golden_case *c, ts_device *device)
@@ -29,16 +30,36 @@ void golden_bench_seal(golden_bench *b)
 void golden_bench_load(golden_bench *b, const char *variable, const char *tensor)
 {
     const ts_variable *v = ts_store_find(b->store, variable);
-    ts_tensor t = *golden_tensor(b->c, tensor);
-    if (v && v->conv_layout)
-        t = golden_channels_last(b->c, &t);
-    if (!v)
+    const ts_tensor *t = golden_tensor(b->c, tensor);
+    if (!v) {
         golden_fail(b->c, "%s: the model has no variable %s", tensor, variable);
-    else if (!ts_shape_equal(v->type.shape, t.shape) || v->type.dtype != t.dtype)
-        golden_fail(b->c, "%s is %s in our layout, %s is %s", tensor, ts_shape_print(t.shape).text, variable,
-                    ts_shape_print(v->type.shape).text);
-    else
-        ts_store_set(b->store, v, TS_BLOCK_VALUE, t.data);
+        return;
+    }
+    ts_shape shape = v->conv_layout ? ts_layout_torch_shape(v->type.shape) : v->type.shape;
+    void *ours = ts_arena_alloc(&b->c->arena, ts_tensor_bytes(t) + 1);
+    cr_assert_not_null(ours);
+    if (!ts_shape_equal(shape, t->shape) || v->type.dtype != t->dtype) {
+        golden_fail(b->c, "%s is %s, expected %s for %s", tensor, ts_shape_print(t->shape).text,
+                    ts_shape_print(shape).text, variable);
+        return;
+    }
+    if (v->conv_layout)
+        ts_layout_from_torch(t->dtype, v->type.shape, t->data, ours);
+    ts_store_set(b->store, v, TS_BLOCK_VALUE, v->conv_layout ? ours : t->data);
+}
+
+ts_tensor golden_bench_read(golden_bench *b, const ts_variable *v, int block)
+{
+    ts_tensor ours = {v->type.dtype, v->type.shape, NULL}, torch = ours;
+    ours.data = ts_arena_alloc(&b->c->arena, ts_tensor_bytes(&ours) + 1);
+    torch.data = ts_arena_alloc(&b->c->arena, ts_tensor_bytes(&ours) + 1);
+    cr_assert(ours.data && torch.data);
+    ts_store_get(b->store, v, block, ours.data);
+    if (!v->conv_layout)
+        return ours;
+    torch.shape = ts_layout_torch_shape(ours.shape);
+    ts_layout_to_torch(ours.dtype, ours.shape, ours.data, torch.data);
+    return torch;
 }
 
 void golden_graph_open(golden_graph *g, golden_bench *b, ts_mode mode)
@@ -139,15 +160,6 @@ ts_tensor golden_graph_read(golden_graph *g, ts_value v)
     return t;
 }
 
-static ts_tensor read_state(golden_graph *g, const ts_variable *v)
-{
-    ts_tensor t = {v->type.dtype, v->type.shape, NULL};
-    t.data = ts_arena_alloc(&g->bench->c->arena, ts_tensor_bytes(&t) + 1);
-    cr_assert_not_null(t.data);
-    ts_store_get(g->bench->store, v, TS_BLOCK_VALUE, t.data);
-    return t;
-}
-
 static void compare(golden_graph *g, const char *path, ts_tensor found)
 {
     ts_tensor expected = golden_graph_tensor(g, path);
@@ -191,7 +203,7 @@ void golden_graph_run(golden_graph *g, const char *prefix)
     for (int i = 0; i < g->state_count; i++) {
         const ts_variable *v = ts_store_find(g->bench->store, g->state[i].variable);
         cr_assert_not_null(v, "no variable %s", g->state[i].variable);
-        compare(g, joined(g, prefix, g->state[i].name), read_state(g, v));
+        compare(g, joined(g, prefix, g->state[i].name), golden_bench_read(g->bench, v, TS_BLOCK_VALUE));
     }
     compare_usage(g, prefix);
 }

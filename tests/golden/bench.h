@@ -23,6 +23,9 @@ void golden_bench_seal(golden_bench *b);
 /* Fills a variable from the case's tensor, whose layout is torch's. */
 void golden_bench_load(golden_bench *b, const char *variable, const char *tensor);
 
+/* What a variable holds in a block, in torch's layout and in memory of the case. */
+ts_tensor golden_bench_read(golden_bench *b, const ts_variable *v, int block);
+
 enum { GOLDEN_MAX_VALUES = 64 };
 
 /* A graph of the bench. Names are paths in the case, behind the prefix of the run: "in_x" in "step1/". */

@@ -1,0 +1,305 @@
+/* A whole model: the classic image VQ-VAE with the codebook by gradient and by moving averages. The same weights in,
+ * three steps of Adam; outputs, losses, every gradient of the first step and every parameter afterwards. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "autograd/differentiate.h"
+#include "autograd/node.h"
+#include "autograd/ops.h"
+#include "models/image_classic.h"
+#include "models/tokenizer.h"
+#include "quant/vector.h"
+#include "tests/golden/bench.h"
+#include "tests/golden/walk.h"
+
+typedef struct {
+    golden_case *c;
+    double lr, beta1, beta2, eps, variance;
+    ts_image_classic_options model;
+    ts_vector_options vector;
+    ts_vector_ema_options ema;
+    ts_tokenizer tokenizer;
+    ts_tensor x; /* [steps, B, C, H, W] */
+    golden_bench bench;
+    golden_graph graph;
+    ts_value in_x, corrections;
+} image_case;
+
+/* ---- names ---- */
+
+/* Ours begins with .. and theirs with .. */
+static const struct {
+    const char *ours, *theirs;
+} names[] = {
+    {"encoder.pre_vq.", "_pre_vq_conv."},
+    {"encoder.residual.block.", "_encoder._residual_stack._layers."},
+    {"encoder.conv1.", "_encoder._conv_1."},
+    {"encoder.conv2.", "_encoder._conv_2."},
+    {"encoder.conv3.", "_encoder._conv_3."},
+    {"decoder.residual.block.", "_decoder._residual_stack._layers."},
+    {"decoder.conv1.", "_decoder._conv_1."},
+    {"decoder.up1.", "_decoder._conv_trans_1."},
+    {"decoder.up2.", "_decoder._conv_trans_2."},
+    {"quantizer.codebook", "_vq_vae._embedding.weight"},
+    {"quantizer.count", "_vq_vae._ema_cluster_size"},
+    {"quantizer.sum", "_vq_vae._ema_w"},
+};
+
+/* "block.0.conv1.weight" is "0._block.1.weight" there; conv2 is 3. */
+static const char *rest_of(golden_case *c, const char *rest)
+{
+    int block, conv, used = 0;
+    if (sscanf(rest, "%d.conv%d.%n", &block, &conv, &used) == 2 && used)
+        return ts_arena_format(&c->arena, "%d._block.%d.%s", block, 2 * conv - 1, rest + used);
+    return rest;
+}
+
+/* The tensor of this variable behind a prefix: "param/", "step0/grad/", "step2/after/". */
+static const char *tensor_of(golden_case *c, const char *prefix, const char *ours)
+{
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        size_t n = strlen(names[i].ours);
+        if (strncmp(ours, names[i].ours, n) == 0)
+            return ts_arena_format(&c->arena, "%s%s%s", prefix, names[i].theirs, rest_of(c, ours + n));
+    }
+    golden_fail(c, "the variable %s has no counterpart", ours);
+    return prefix;
+}
+
+/* ---- building ---- */
+
+static void read_attributes(image_case *t)
+{
+    golden_case *c = t->c;
+    t->lr = golden_real(c, "lr");
+    t->beta1 = golden_real(c, "beta1");
+    t->beta2 = golden_real(c, "beta2");
+    t->eps = golden_real(c, "adam_eps");
+    t->variance = golden_real(c, "data_variance");
+    t->model = (ts_image_classic_options){.hidden = golden_int(c, "num_hiddens"),
+                                          .residual_hidden = golden_int(c, "num_residual_hiddens"),
+                                          .residual_layers = golden_int(c, "num_residual_layers")};
+    int64_t codes = golden_int(c, "num_embeddings"), dim = golden_int(c, "embedding_dim");
+    double commitment = golden_real(c, "commitment_cost"), decay = golden_real(c, "decay");
+    t->vector = (ts_vector_options){.codes = codes, .dim = dim, .commitment = commitment, .codebook = 1};
+    t->ema =
+        (ts_vector_ema_options){.codes = codes, .dim = dim, .commitment = commitment, .decay = decay, .epsilon = 1e-5};
+    golden_int_or(c, "seed", 0);
+    golden_text_or(c, "note_ema", "");
+    t->x = *golden_tensor(c, "in/x");
+    t->tokenizer = (ts_tokenizer){.model = &ts_image_classic_kind,
+                                  .model_options = &t->model,
+                                  .quantizer = decay > 0 ? &ts_vector_ema_kind : &ts_vector_kind,
+                                  .quantizer_options = decay > 0 ? (void *)&t->ema : (void *)&t->vector};
+}
+
+static bool check_shapes(image_case *t)
+{
+    ts_error err = {0};
+    const int64_t *dim = t->x.shape.dim;
+    int64_t size = golden_int(t->c, "image_size");
+    if (t->x.shape.rank != 5 || dim[3] != size || dim[4] != size)
+        golden_fail(t->c, "in/x is %s, expected images of %lld", ts_shape_print(t->x.shape).text, (long long)size);
+    t->tokenizer.item = ts_shape_of(dim[3], dim[4], dim[2]);
+    if (ts_tokenizer_check(&t->tokenizer, &err) != TS_OK)
+        golden_fail(t->c, "%s", err.text);
+    return !t->c->failure[0];
+}
+
+/* loss = mse(recon, x) / variance + the quantizer's */
+static ts_value build_forward(image_case *t, ts_quantized *q)
+{
+    golden_graph *g = &t->graph;
+    const int64_t *dim = t->x.shape.dim;
+    t->in_x = ts_input(g->scope.graph, "x", TS_F32, ts_shape_of(dim[1], dim[3], dim[4], dim[2]));
+    ts_tokenized f = ts_tokenizer_forward(g->scope, &t->tokenizer, t->in_x, TS_ABSENT);
+    ts_value error = ts_scale(ts_mse(f.y, t->in_x), 1 / t->variance), vq = ts_quantized_total(&f.q);
+    ts_value loss = ts_add(error, vq);
+    *q = f.q;
+    golden_graph_expect(g, f.z, "z_e");
+    golden_graph_expect(g, f.y, "recon");
+    golden_graph_expect(g, f.q.ids, "indices");
+    golden_graph_expect(g, error, "recon_error");
+    golden_graph_expect(g, vq, "vq_loss");
+    golden_graph_expect(g, loss, "loss");
+    golden_graph_expect_usage(g, f.q.ids, t->tokenizer.info.codes, 1e-10, "perplexity", NULL);
+    return loss;
+}
+
+/* Into the gradient block, as in training. */
+static void build_gradients(image_case *t, ts_value loss)
+{
+    enum { MOST = 64 };
+    golden_graph *g = &t->graph;
+    ts_value wrt[MOST], gradient[MOST];
+    const ts_variable *variable[MOST];
+    int count = 0;
+    for (int i = 0; i < ts_store_count(t->bench.store); i++) {
+        const ts_variable *v = ts_store_at(t->bench.store, i);
+        if (v->role == TS_ROLE_STATE)
+            continue;
+        cr_assert_lt(count, MOST);
+        variable[count] = v;
+        wrt[count++] = golden_graph_variable(g, v->path);
+    }
+    ts_differentiate(loss, count, wrt, gradient);
+    for (int i = 0; i < count; i++) {
+        if (!gradient[i].graph)
+            golden_fail(t->c, "no gradient arrives at %s", variable[i]->path);
+        ts_bind(gradient[i], t->bench.store, variable[i], TS_BLOCK_GRAD);
+    }
+}
+
+static void build_adam(image_case *t)
+{
+    ts_graph *graph = t->graph.scope.graph;
+    ts_value block[4];
+    ts_error err = {0};
+    static const int blocks[4] = {TS_BLOCK_VALUE, TS_BLOCK_GRAD, TS_BLOCK_M, TS_BLOCK_V};
+    for (int i = 0; i < 4; i++) {
+        cr_assert_eq(ts_store_need(t->bench.store, blocks[i], &err), TS_OK, "%s", err.text);
+        block[i] = ts_block_value(graph, t->bench.store, blocks[i], 0, ts_store_trainable_count(t->bench.store));
+    }
+    t->corrections = ts_input(graph, "corrections", TS_F32, ts_shape_of(2));
+    ts_adamw(&(ts_adamw_operands){.value = block[0],
+                                  .grad = block[1],
+                                  .m = block[2],
+                                  .v = block[3],
+                                  .lr = ts_scalar(graph, t->lr),
+                                  .corrections = t->corrections,
+                                  .grad_scale = TS_ABSENT,
+                                  .ok = TS_ABSENT},
+             (ts_adamw_opts){.beta1 = t->beta1, .beta2 = t->beta2, .eps = t->eps, .coupled = true});
+}
+
+static void build_step(image_case *t)
+{
+    ts_quantized q;
+    ts_value statistics[TS_MAX_STATISTICS], loss = build_forward(t, &q);
+    golden_bench_seal(&t->bench);
+    build_gradients(t, loss);
+    build_adam(t);
+    for (int i = 0; i < q.statistic_count; i++)
+        statistics[i] = q.statistics[i].value;
+    if (t->tokenizer.quantizer->update)
+        t->tokenizer.quantizer->update(ts_sub(t->graph.scope, "quantizer"), t->tokenizer.quantizer_options, statistics,
+                                       TS_ABSENT);
+    for (int i = 0; i < ts_store_count(t->bench.store); i++) {
+        const char *path = ts_store_at(t->bench.store, i)->path;
+        golden_bench_load(&t->bench, path, tensor_of(t->c, "param/", path));
+    }
+}
+
+/* ---- comparing ---- */
+
+static double largest(const ts_tensor *t)
+{
+    double most = 0;
+    for (int64_t i = 0; i < ts_shape_count(t->shape); i++)
+        most = fmax(most, fabs((double)((const float *)t->data)[i]));
+    return most;
+}
+
+/* Below 1e-7 a gradient is rounding noise of an exact 0. */
+static void compare_gradient(image_case *t, const ts_variable *v)
+{
+    const char *path = tensor_of(t->c, "step0/grad/", v->path);
+    const ts_tensor *expected = golden_tensor(t->c, path);
+    ts_tensor found = golden_bench_read(&t->bench, v, TS_BLOCK_GRAD);
+    if (largest(expected) >= 1e-7)
+        golden_compare(t->c, path, &found, expected, 5e-5, 0);
+}
+
+/* Adam normalises: an entry whose gradient is rounding noise moves by up to the rate in any direction. */
+static void compare_after(image_case *t, const ts_variable *v, const char *prefix, int step)
+{
+    const char *path = tensor_of(t->c, prefix, v->path);
+    const ts_tensor *expected = golden_tensor(t->c, path);
+    const ts_tensor *gradient = golden_find(t->c, tensor_of(t->c, "step0/grad/", v->path));
+    ts_tensor found = golden_bench_read(&t->bench, v, TS_BLOCK_VALUE);
+    int64_t n = ts_shape_count(found.shape);
+    if (!ts_shape_equal(found.shape, expected->shape)) {
+        golden_fail(t->c, "%s is %s, expected %s", path, ts_shape_print(found.shape).text,
+                    ts_shape_print(expected->shape).text);
+        return;
+    }
+    double noise = gradient ? 1e-5 * largest(gradient) : 0;
+    for (int64_t i = 0; i < n; i++) {
+        double a = (double)((float *)found.data)[i], b = (double)((float *)expected->data)[i];
+        bool moved = !gradient || fabs((double)((float *)gradient->data)[i]) > noise;
+        double allowed = moved ? 2e-5 : 2 * t->lr * (step + 1);
+        if (!(fabs(a - b) <= allowed)) {
+            golden_fail(t->c, "%s[%lld] is %.9g, expected %.9g (within %.3g)", path, (long long)i, a, b, allowed);
+            return;
+        }
+    }
+}
+
+static void compare_variables(image_case *t, int step)
+{
+    char prefix[32];
+    snprintf(prefix, sizeof prefix, "step%d/after/", step);
+    for (int i = 0; i < ts_store_count(t->bench.store); i++) {
+        const ts_variable *v = ts_store_at(t->bench.store, i);
+        if (step == 0 && v->role != TS_ROLE_STATE)
+            compare_gradient(t, v);
+        if (step != 1)
+            compare_after(t, v, prefix, step);
+    }
+}
+
+static void run_step(image_case *t, int step)
+{
+    char prefix[16];
+    ts_tensor x = t->x;
+    x.shape = ts_shape_from(4, t->x.shape.dim + 1);
+    x.data = (char *)t->x.data + (size_t)step * ts_tensor_bytes(&x);
+    x = golden_channels_last(t->c, &x);
+    float corrections[2] = {(float)(1 - pow(t->beta1, step + 1)), (float)(1 - pow(t->beta2, step + 1))};
+    ts_program_set(t->graph.program, t->in_x, x.data);
+    ts_program_set(t->graph.program, t->corrections, corrections);
+    t->graph.tolerance = step == 0 ? 5e-5 : 5e-4;
+    snprintf(prefix, sizeof prefix, "step%d/", step);
+    golden_graph_run(&t->graph, prefix);
+    compare_variables(t, step);
+}
+
+static void check(golden_case *c, ts_device *device)
+{
+    image_case t = {.c = c};
+    read_attributes(&t);
+    if (!check_shapes(&t))
+        return;
+    golden_bench_open(&t.bench, c, device);
+    golden_graph_open(&t.graph, &t.bench, TS_TRAIN);
+    t.graph.channels_last = true;
+    t.graph.floor = 0;
+    build_step(&t);
+    if (golden_graph_plan(&t.graph))
+        for (int step = 0; step < t.x.shape.dim[0]; step++)
+            run_step(&t, step);
+    golden_graph_close(&t.graph);
+    golden_bench_close(&t.bench);
+}
+
+Test(golden_image, own_on_ref)
+{
+    golden_expect_own("vqvae_image.h5", "ref", 2, check);
+}
+
+Test(golden_image, own_on_cpu)
+{
+    golden_expect_own("vqvae_image.h5", "cpu", 2, check);
+}
+
+Test(golden_image, shared_on_ref)
+{
+    golden_expect_shared("vqvae_image.h5", "ref", 2, check);
+}
+
+Test(golden_image, shared_on_cpu)
+{
+    golden_expect_shared("vqvae_image.h5", "cpu", 2, check);
+}
