@@ -39,11 +39,14 @@ static void commitment_loss(ts_quantized *q, const lookup *l, double weight)
     ts_quantized_loss(q, "commitment", ts_mse(l->rows, ts_stop_gradient(l->code)), weight);
 }
 
+/* ids [.., 1] -> rows of the codebook [.., D] */
 static ts_value code_rows(ts_value codebook, ts_value ids)
 {
+    ts_shape shape = ts_value_shape(ids);
     if (!ts_present(ids) || !ts_present(codebook))
         return ts_poison(ids.graph);
-    ts_shape shape = ts_value_shape(ids);
+    if (ts_dim(ids, -1) != 1)
+        return ts_build_fail(ids.graph, "code", "ids are %s, expected a last axis of 1", ts_shape_print(shape).text);
     shape.dim[shape.rank - 1] = ts_dim(codebook, 1);
     return ts_reshape(ts_gather(codebook, ts_reshape(ids, ts_shape_of(-1))), shape);
 }
@@ -162,7 +165,7 @@ static const ts_option ema_options[] = {
      .type = TS_OPTION_REAL,
      .offset = FIELD(epsilon),
      .fallback = "1e-5",
-     .min = 0,
+     .min = 1e-12, /* without smoothing a code that nothing has used yet is x/0 */
      .max = 1,
      .help = "Laplace smoothing of the counts"},
     {0},
@@ -374,6 +377,14 @@ static void reset_init(ts_scope s, const void *options, ts_value z)
         ts_assign(state.sum, first, TS_ABSENT);
 }
 
+/* Where nothing has used a code for so long that its average count is lost in underflow, m/n is 0/0 (with decay 0.99
+ * after some 9000 steps): such a code stays what it was. */
+static ts_value averaged(const averages *state, ts_value sum, ts_value count)
+{
+    ts_value known = ts_greater(count, ts_scalar(count.graph, 1e-20));
+    return ts_where(column(known), ts_div(sum, column(count)), state->codebook);
+}
+
 /* n, m: moving averages; e = m/n where n >= threshold, else the code's row of the batch. The averages of a replaced
  * code are not reset, as upstream. Without ema: the counts of this batch alone, and a live code stays what it is. */
 static void reset_update(ts_scope s, const void *options, const ts_value *statistics, ts_value ok)
@@ -385,7 +396,7 @@ static void reset_update(ts_scope s, const void *options, const ts_value *statis
     if (o->ema) {
         ts_value sum = moved(state.sum, statistics[1], o->decay);
         count = moved(state.count, statistics[0], o->decay);
-        live = ts_div(sum, column(count));
+        live = averaged(&state, sum, count);
         ts_assign(state.count, count, ok);
         ts_assign(state.sum, sum, ok);
     }
