@@ -26,6 +26,17 @@ void ts_h5_leave(void)
     pthread_mutex_unlock(&one_caller);
 }
 
+const char *ts_h5_version(void)
+{
+    static char text[32];
+    unsigned major = 0, minor = 0, release = 0;
+    ts_h5_enter();
+    H5get_libversion(&major, &minor, &release);
+    snprintf(text, sizeof text, "%u.%u.%u", major, minor, release);
+    ts_h5_leave();
+    return text;
+}
+
 static herr_t keep_innermost(unsigned n, const H5E_error2_t *frame, void *text)
 {
     if (n == 0)

@@ -24,6 +24,9 @@
 
 typedef struct ts_h5 ts_h5;
 
+/* "1.10.8" of the library that runs. */
+const char *ts_h5_version(void);
+
 /* ---- reading ---- */
 
 /* Opens a file for reading. `code` is what an error in this file is called: TS_ERR_DATA or TS_ERR_CHECKPOINT.

@@ -1,0 +1,158 @@
+#define _GNU_SOURCE
+#include "train/report.h"
+
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/memory.h"
+#include "train/metrics.h"
+#include "train/picture.h"
+#include "train/progress.h"
+#include "train/report_text.h"
+#include "train/run_dir.h"
+
+struct ts_report {
+    ts_run_dir dir;
+    ts_progress progress;
+    ts_arena arena; /* paths that were asked for */
+    bool json;
+    const char *items; /* what an item is called */
+    ts_error failed;   /* the first line that the log did not take */
+};
+
+ts_status ts_report_open(ts_report **report, const char *directory, const ts_experiment *e, bool resume,
+                         int64_t resume_step, bool quiet, bool json, ts_error *err)
+{
+    *report = NULL;
+    ts_report *r = ts_calloc(1, sizeof *r);
+    if (!r)
+        return ts_out_of_memory(err, sizeof *r);
+    ts_status status = ts_run_dir_open(&r->dir, directory, e, resume, resume_step, err);
+    if (status != TS_OK) {
+        ts_free(r);
+        return status;
+    }
+    r->json = json;
+    r->items = e->tokenizer.item.rank == 3 ? "images" : "items";
+    ts_progress_open(&r->progress, STDERR_FILENO, quiet, r->items);
+    *report = r;
+    return TS_OK;
+}
+
+void ts_report_close(ts_report *report)
+{
+    if (!report)
+        return;
+    ts_progress_close(&report->progress);
+    ts_run_dir_close(&report->dir);
+    ts_arena_clear(&report->arena);
+    ts_free(report);
+}
+
+const char *ts_report_path(ts_report *report, const char *name)
+{
+    return ts_arena_format(&report->arena, "%s/%s", report->dir.path, name);
+}
+
+/* ---- lines ---- */
+
+enum { TEXT_BYTES = 2048 };
+
+static void write_log(ts_report *r, const char *text)
+{
+    char line[TEXT_BYTES + 32], when[32];
+    time_t now = time(NULL);
+    struct tm local;
+    strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", localtime_r(&now, &local));
+    int n = snprintf(line, sizeof line, "%s  %s\n", when, text);
+    ts_error err = {0};
+    if (ts_line_file_write(&r->dir.log, line, (size_t)n, &err) != TS_OK && r->failed.code == TS_OK)
+        r->failed = err;
+}
+
+ts_status ts_report_check(const ts_report *report, ts_error *err)
+{
+    return report->failed.code == TS_OK ? TS_OK : ts_fail(err, report->failed.code, "%s", report->failed.text);
+}
+
+static ts_status write_metrics(ts_report *r, const char *line, size_t bytes, ts_error *err)
+{
+    if (bytes == 0)
+        return ts_out_of_memory(err, TS_METRICS_LINE_BYTES);
+    TS_TRY(ts_line_file_write(&r->dir.metrics, line, bytes, err));
+    if (!r->json)
+        return TS_OK;
+    ts_progress_clear(&r->progress);
+    return ts_write_all(STDOUT_FILENO, "standard output", line, bytes, err);
+}
+
+void ts_report_progress(ts_report *report, const ts_step_metrics *m)
+{
+    ts_progress_step(&report->progress, m);
+}
+
+ts_status ts_report_step(ts_report *report, const ts_step_metrics *m, ts_error *err)
+{
+    char line[TS_METRICS_LINE_BYTES], text[TEXT_BYTES];
+    TS_TRY(write_metrics(report, line, ts_metrics_step(m, line), err));
+    ts_step_text(text, sizeof text, m, report->items);
+    write_log(report, text);
+    ts_progress_line(&report->progress, TS_LINE_NO_TERMINAL, text);
+    return ts_report_check(report, err);
+}
+
+ts_status ts_report_evaluation(ts_report *report, int64_t step, ts_split split, const ts_evaluation *v, bool best,
+                               ts_error *err)
+{
+    char line[TS_METRICS_LINE_BYTES], text[TEXT_BYTES];
+    TS_TRY(write_metrics(report, line, ts_metrics_evaluation(step, split, v, best, line), err));
+    ts_evaluation_text(text, sizeof text, step, split, v, best, report->items);
+    write_log(report, text);
+    ts_progress_line(&report->progress, TS_LINE_ALWAYS, text);
+    return ts_report_check(report, err);
+}
+
+void ts_report_note(ts_report *report, const char *format, ...)
+{
+    char text[TEXT_BYTES];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    write_log(report, text);
+    ts_progress_line(&report->progress, TS_LINE_ALWAYS, text);
+}
+
+/* ---- pictures ---- */
+
+/* Whatever went wrong is the run's problem, not the data's. */
+static ts_status save(ts_report *r, const char *name, ts_image *picture, ts_error *err)
+{
+    char *path = ts_format("%s/pictures/%s", r->dir.path, name);
+    ts_status status = path ? ts_image_write_png(path, picture, err) : ts_out_of_memory(err, strlen(name));
+    ts_image_clear(picture);
+    ts_free(path);
+    if (status == TS_OK)
+        return TS_OK;
+    if (err)
+        err->code = TS_ERR_RUNTIME;
+    return TS_ERR_RUNTIME;
+}
+
+ts_status ts_report_reconstructions(ts_report *report, const char *name, const float *originals, const float *outputs,
+                                    int64_t count, ts_shape item, ts_range range, ts_error *err)
+{
+    if (item.rank != 3 || count < 1)
+        return TS_OK;
+    ts_image picture;
+    TS_TRY(ts_picture_pairs(&picture, originals, outputs, count, item, range, err));
+    return save(report, name, &picture, err);
+}
+
+ts_status ts_report_usage(ts_report *report, const char *name, const int64_t *counts, int64_t codes, ts_error *err)
+{
+    ts_image picture;
+    TS_TRY(ts_picture_usage(&picture, counts, codes, err));
+    return save(report, name, &picture, err);
+}
