@@ -129,7 +129,7 @@ void ts_report_note(ts_report *report, const char *format, ...)
 /* Whatever went wrong is the run's problem, not the data's. */
 static ts_status save(ts_report *r, const char *name, ts_image *picture, ts_error *err)
 {
-    char *path = ts_format("%s/pictures/%s", r->dir.path, name);
+    char *path = ts_format("%s/%s", r->dir.path, name);
     ts_status status = path ? ts_image_write_png(path, picture, err) : ts_out_of_memory(err, strlen(name));
     ts_image_clear(picture);
     ts_free(path);

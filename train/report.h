@@ -46,8 +46,9 @@ ts_status ts_report_evaluation(ts_report *report, int64_t step, ts_split split, 
 void ts_report_note(ts_report *report, const char *format, ...) TS_PRINTF(2, 3);
 ts_status ts_report_check(const ts_report *report, ts_error *err);
 
-/* Pictures, as pictures/<name>: originals above their reconstructions, [count, H, W, C]; how often each code is used.
- * Items that are no images (rank other than 3) have no picture: TS_OK. Errors: TS_ERR_RUNTIME. */
+/* Pictures, as PNG under their name in the run directory ("pictures/first.png"): originals above their reconstructions,
+ * [count, H, W, C]; how often each code is used. Items that are no images (rank other than 3) have no picture: TS_OK.
+ * Errors: TS_ERR_RUNTIME. */
 ts_status ts_report_reconstructions(ts_report *report, const char *name, const float *originals, const float *outputs,
                                     int64_t count, ts_shape item, ts_range range, ts_error *err);
 ts_status ts_report_usage(ts_report *report, const char *name, const int64_t *counts, int64_t codes, ts_error *err);

@@ -337,11 +337,11 @@ Test(train_report, file_size_limit_leaves_whole_lines)
         bool told = ts_report_step(report, &m, &err) == TS_ERR_RUNTIME && strstr(err.text, "metrics.jsonl") &&
                     strstr(err.text, "File too large");
         float pixels[16] = {0};
-        bool told_again = ts_report_reconstructions(report, "x.png", pixels, pixels, 1, ts_shape_of(4, 4, 1),
+        bool told_again = ts_report_reconstructions(report, "pictures/x.png", pixels, pixels, 1, ts_shape_of(4, 4, 1),
                                                     TS_RANGE_UNIT, &err) == TS_OK; /* it is small enough */
         setrlimit(RLIMIT_FSIZE, &(struct rlimit){10, 10});
-        told_again &= ts_report_reconstructions(report, "y.png", pixels, pixels, 1, ts_shape_of(4, 4, 1), TS_RANGE_UNIT,
-                                                &err) == TS_ERR_RUNTIME &&
+        told_again &= ts_report_reconstructions(report, "pictures/y.png", pixels, pixels, 1, ts_shape_of(4, 4, 1),
+                                                TS_RANGE_UNIT, &err) == TS_ERR_RUNTIME &&
                       err.code == TS_ERR_RUNTIME && strstr(err.text, "y.png");
         _exit(told && told_again ? 0 : 1);
     }
@@ -386,15 +386,15 @@ Test(train_report, pictures_are_files)
     ts_report *report = must_open(run, false, 0);
     float pixels[2 * 16] = {0};
     ts_error err = {0};
-    cr_assert_eq(
-        ts_report_reconstructions(report, "r.png", pixels, pixels, 2, ts_shape_of(4, 4, 1), TS_RANGE_UNIT, &err), TS_OK,
-        "%s", err.text);
-    cr_assert_eq(ts_report_usage(report, "u.png", (int64_t[]){1, 2}, 2, &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_report_reconstructions(report, "pictures/r.png", pixels, pixels, 2, ts_shape_of(4, 4, 1),
+                                           TS_RANGE_UNIT, &err),
+                 TS_OK, "%s", err.text);
+    cr_assert_eq(ts_report_usage(report, "pictures/u.png", (int64_t[]){1, 2}, 2, &err), TS_OK, "%s", err.text);
     cr_assert_eq(memcmp(text_of(run, "pictures/r.png"), "\x89PNG", 4), 0);
     cr_assert_eq(memcmp(text_of(run, "pictures/u.png"), "\x89PNG", 4), 0);
-    cr_assert_eq(
-        ts_report_reconstructions(report, "motion.png", pixels, pixels, 2, ts_shape_of(4, 4), TS_RANGE_UNIT, &err),
-        TS_OK);
+    cr_assert_eq(ts_report_reconstructions(report, "pictures/motion.png", pixels, pixels, 2, ts_shape_of(4, 4),
+                                           TS_RANGE_UNIT, &err),
+                 TS_OK);
     char path[1024];
     snprintf(path, sizeof path, "%s/pictures/motion.png", run);
     cr_assert_neq(access(path, F_OK), 0);
