@@ -79,7 +79,7 @@ Test(train_trainer, overfits_one_batch)
 }
 
 /* A learning rate that throws the weights out of range: each policy does what it says, and no checkpoint is spoiled. */
-static const char *const explode[] = {"train.lr=1e30", "train.optimizer=sgd", "train.eval_limit=10", NULL};
+static const char *const explode[] = {"train.lr=1000", "train.optimizer=sgd", "train.loss_scale=1e12", NULL};
 
 Test(train_trainer, stops_at_a_loss_that_is_not_finite)
 {
