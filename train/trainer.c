@@ -274,13 +274,13 @@ static ts_status draw_pictures(trainer *t, const float *originals, const float *
 {
     char name[64];
     if (t->e.tokenizer.item.rank == 3) {
-        snprintf(name, sizeof name, "reconstructions_%08" PRId64 ".png", t->state.step);
+        snprintf(name, sizeof name, "pictures/reconstructions_%08" PRId64 ".png", t->state.step);
         TS_TRY(ts_report_reconstructions(t->report, name, originals, outputs, samples, t->e.tokenizer.item, t->e.range,
                                          err));
     }
     if (!v->counts)
         return TS_OK;
-    snprintf(name, sizeof name, "usage_%08" PRId64 ".png", t->state.step);
+    snprintf(name, sizeof name, "pictures/usage_%08" PRId64 ".png", t->state.step);
     return ts_report_usage(t->report, name, v->counts, v->usage.codes, err);
 }
 
