@@ -50,5 +50,7 @@ void ts_flush_denormals(int threads);
 const ts_kernel *ts_ref_kernel(ts_op op, bool wide);
 /* The CPU's own kernel of an op; NULL where it has none. */
 const ts_kernel *ts_cpu_kernel(ts_op op);
+/* The version of oneDNN that runs: "2.6.3". Thread: the text is the calling thread's. */
+const char *ts_cpu_onednn(void);
 
 #endif

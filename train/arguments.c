@@ -255,7 +255,7 @@ static ts_status take_words(ts_arguments *a, words *w, ts_error *err)
     return TS_OK;
 }
 
-ts_status ts_arguments_parse(ts_arguments *arguments, const ts_program *program, int argc, const char *const *argv,
+ts_status ts_arguments_parse(ts_arguments *arguments, const ts_command_set *program, int argc, const char *const *argv,
                              ts_error *err)
 {
     ts_arguments *a = arguments;

@@ -40,14 +40,15 @@ typedef struct {
     const ts_positional *positionals;  /* ends with name NULL; or NULL: none */
     const ts_argument_option *options; /* ends with option.name NULL; or NULL: none */
     bool overrides;                    /* takes key=value */
-    ts_status (*run)(const ts_arguments *arguments, ts_error *err);
+    /* Does it. *exit_code, 0 before, is what the program leaves with where this returns TS_OK: 130 after SIGINT. */
+    ts_status (*run)(const ts_arguments *arguments, int *exit_code, ts_error *err);
 } ts_command;
 
 typedef struct {
     const char *name, *version, *help; /* "tessera", "0.1.0", one line */
     const ts_command *commands;        /* ends with name NULL */
     const ts_argument_option *options; /* that every command has, after its own; as in ts_command */
-} ts_program;
+} ts_command_set;
 
 /* What the user asked for. */
 typedef enum {
@@ -72,7 +73,7 @@ typedef struct {
 
 struct ts_arguments {
     ts_asked asked;
-    const ts_program *program;
+    const ts_command_set *program;
     const ts_command *command;
     const char **positionals; /* NULL-terminated */
     int64_t positional_count;
@@ -87,7 +88,7 @@ struct ts_arguments {
  * overwritten, and is cleared with ts_arguments_clear whatever the outcome.
  * Errors: TS_ERR_USAGE with one line that names the nearest command or option and where the help is. TS_ERR_RUNTIME out
  * of memory. */
-ts_status ts_arguments_parse(ts_arguments *arguments, const ts_program *program, int argc, const char *const *argv,
+ts_status ts_arguments_parse(ts_arguments *arguments, const ts_command_set *program, int argc, const char *const *argv,
                              ts_error *err);
 
 void ts_arguments_clear(ts_arguments *arguments);

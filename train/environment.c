@@ -7,7 +7,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "core/cpu/dnnl.h"
+#include "core/device.h"
 #include "core/files/hdf5.h"
 #include "train/run_dir.h"
 
@@ -63,7 +63,7 @@ char *ts_environment_text(const ts_device *device)
     json_t *env = json_object();
     json_object_set_new(env, "tessera", json_string(TESSERA_VERSION));
     json_object_set_new(env, "compiler", json_string(COMPILER));
-    json_object_set_new(env, "onednn", json_string(ts_dnnl_version()));
+    json_object_set_new(env, "onednn", json_string(ts_cpu_onednn()));
     json_object_set_new(env, "hdf5", json_string(ts_h5_version()));
     json_object_set_new(env, "device", json_string(device->backend->name));
     json_object_set_new(env, "threads", json_integer(device->threads));

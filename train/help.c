@@ -43,7 +43,7 @@ static void write_options(FILE *out, const ts_argument_option *options)
         write_option(out, options);
 }
 
-void ts_help_program(const ts_program *program, FILE *out)
+void ts_help_program(const ts_command_set *program, FILE *out)
 {
     fprintf(out, "%s %s: %s\n\nUsage: %s COMMAND [OPTION ...] [ARGUMENT ...]\n\nCommands:\n", program->name,
             program->version, program->help, program->name);
@@ -55,7 +55,7 @@ void ts_help_program(const ts_program *program, FILE *out)
     write_columns(out, "-V, --version", "the version");
 }
 
-void ts_help_command(const ts_program *program, const ts_command *command, FILE *out)
+void ts_help_command(const ts_command_set *program, const ts_command *command, FILE *out)
 {
     char synopsis[TEXT_BYTES];
     fprintf(out, "%s %s: %s\n\nUsage: %s %s%s [OPTION ...]\n", program->name, command->name, command->help,
@@ -72,7 +72,7 @@ void ts_help_command(const ts_program *program, const ts_command *command, FILE 
     write_columns(out, "-h, --help", "this text");
 }
 
-void ts_help_version(const ts_program *program, FILE *out)
+void ts_help_version(const ts_command_set *program, FILE *out)
 {
     fprintf(out, "%s %s\n", program->name, program->version);
 }

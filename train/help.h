@@ -10,11 +10,11 @@
 #include "train/config.h"
 
 /* `tessera --help` and `tessera COMMAND --help`. */
-void ts_help_program(const ts_program *program, FILE *out);
-void ts_help_command(const ts_program *program, const ts_command *command, FILE *out);
+void ts_help_program(const ts_command_set *program, FILE *out);
+void ts_help_command(const ts_command_set *program, const ts_command *command, FILE *out);
 
 /* `tessera --version`: "tessera 0.1.0". */
-void ts_help_version(const ts_program *program, FILE *out);
+void ts_help_version(const ts_command_set *program, FILE *out);
 
 /* `tessera config --list`: every section, kind and key with what it accepts, its default and its help. */
 void ts_help_list(const ts_config_schema *schema, FILE *out);
@@ -27,9 +27,9 @@ void ts_help_list(const ts_config_schema *schema, FILE *out);
 ts_status ts_help_defaults(const ts_config_schema *schema, const char *const *kinds, FILE *out, ts_error *err);
 
 /* The man page, in troff with the man macros, without a date (so that it is the same bytes for the same tables). */
-void ts_help_man(const ts_program *program, const ts_config_schema *schema, FILE *out);
+void ts_help_man(const ts_command_set *program, const ts_config_schema *schema, FILE *out);
 
 /* A completion script for bash: commands, options, choices, keys of the config, kinds. */
-void ts_help_completion(const ts_program *program, const ts_config_schema *schema, FILE *out);
+void ts_help_completion(const ts_command_set *program, const ts_config_schema *schema, FILE *out);
 
 #endif

@@ -20,7 +20,7 @@ static void put_option_names(FILE *out, const ts_argument_option *options)
 }
 
 /* case $command: options='...' overrides=0|1 */
-static void put_commands(FILE *out, const ts_program *program)
+static void put_commands(FILE *out, const ts_command_set *program)
 {
     fputs("    case $command in\n", out);
     for (const ts_command *c = program->commands; c->name; c++) {
@@ -88,7 +88,7 @@ static void put_choices_of_section(FILE *out, const ts_config_section *section)
         }
 }
 
-static void put_choices(FILE *out, const ts_program *program, const ts_config_schema *schema)
+static void put_choices(FILE *out, const ts_command_set *program, const ts_config_schema *schema)
 {
     fputs("    case \"$command $key\" in\n", out);
     for (const ts_command *c = program->commands; c->name; c++) {
@@ -142,7 +142,7 @@ static const char finish[] = "    if [[ $values ]]; then\n"
                              "    fi\n"
                              "}\n";
 
-void ts_help_completion(const ts_program *program, const ts_config_schema *schema, FILE *out)
+void ts_help_completion(const ts_command_set *program, const ts_config_schema *schema, FILE *out)
 {
     const char *name = program->name;
     fprintf(out, "# shellcheck shell=bash\n# Completion for %s %s: source it, or install it as\n", name,

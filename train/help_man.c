@@ -63,7 +63,7 @@ static void put_options(FILE *out, const ts_argument_option *options)
         put_option(out, options);
 }
 
-static void put_command(FILE *out, const ts_program *program, const ts_command *command)
+static void put_command(FILE *out, const ts_command_set *program, const ts_command *command)
 {
     char synopsis[TEXT_BYTES];
     fputs(".SS ", out);
@@ -148,7 +148,7 @@ static void put_exit_status(FILE *out)
     fputs(".TP\n.BR 130 \", \" 143\ninterrupted by SIGINT or SIGTERM, with a saved checkpoint.\n", out);
 }
 
-void ts_help_man(const ts_program *program, const ts_config_schema *schema, FILE *out)
+void ts_help_man(const ts_command_set *program, const ts_config_schema *schema, FILE *out)
 {
     fputs(".TH ", out);
     for (const char *s = program->name; *s; s++)

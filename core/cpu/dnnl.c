@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/device.h"
 #include "core/memory.h"
 
 enum { X, W, BIAS, Y, OPERANDS };
@@ -92,6 +93,11 @@ const char *ts_dnnl_version(void)
     const dnnl_version_t *v = dnnl_version();
     snprintf(text, sizeof text, "%d.%d.%d", v->major, v->minor, v->patch);
     return text;
+}
+
+const char *ts_cpu_onednn(void)
+{
+    return ts_dnnl_version();
 }
 
 static size_t rounded(size_t bytes)

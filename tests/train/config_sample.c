@@ -124,4 +124,5 @@ static const ts_command commands[] = {
     {0},
 };
 
-const ts_program sample_program = {"tessera", "0.1.0", "training framework for discrete tokenizers", commands, common};
+const ts_command_set sample_program = {"tessera", "0.1.0", "training framework for discrete tokenizers", commands,
+                                       common};

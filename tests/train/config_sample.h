@@ -45,6 +45,6 @@ typedef struct {
 extern const ts_config_schema sample_schema;
 
 /* train, encode and doctor. */
-extern const ts_program sample_program;
+extern const ts_command_set sample_program;
 
 #endif

@@ -1,0 +1,260 @@
+/* tessera inspect: what is in a file, every byte of it verified. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "quant/stats.h"
+#include "train/answer.h"
+#include "train/commands.h"
+#include "train/tokens.h"
+#include "train/trained.h"
+
+static int64_t file_bytes(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? (int64_t)st.st_size : -1;
+}
+
+/* --- tensors ------------------------------------------------------------------------------------------------------ */
+
+static double value_at(const ts_tensor *t, int64_t i)
+{
+    switch (t->dtype) {
+    case TS_F32:
+        return (double)((const float *)t->data)[i];
+    case TS_F64:
+        return ((const double *)t->data)[i];
+    case TS_BF16:
+        return (double)ts_f32_from_bf16(((const uint16_t *)t->data)[i]);
+    case TS_I32:
+        return ((const int32_t *)t->data)[i];
+    case TS_I64:
+        return (double)((const int64_t *)t->data)[i];
+    default:
+        return ((const uint8_t *)t->data)[i];
+    }
+}
+
+/* Smallest, largest and mean of the finite values, and how many are not. */
+static void set_statistics(json_t *row, const ts_tensor *t)
+{
+    double low = INFINITY, high = -INFINITY, sum = 0;
+    int64_t n = ts_shape_count(t->shape), finite = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double x = value_at(t, i);
+        if (!isfinite(x))
+            continue;
+        low = x < low ? x : low;
+        high = x > high ? x : high;
+        sum += x;
+        finite++;
+    }
+    json_object_set_new(row, "min", ts_answer_real(low));
+    json_object_set_new(row, "max", ts_answer_real(high));
+    json_object_set_new(row, "mean", ts_answer_real(finite ? sum / (double)finite : NAN));
+    json_object_set_new(row, "not_finite", json_integer(n - finite));
+}
+
+static json_t *tensor_row(const ts_container_entry *entry, const ts_tensor *t)
+{
+    json_t *row = json_object();
+    json_object_set_new(row, "name", json_string(entry->name));
+    json_object_set_new(row, "dtype", json_string(ts_dtype_name(entry->dtype)));
+    json_object_set_new(row, "shape", ts_answer_shape(entry->shape));
+    json_object_set_new(row, "bytes", json_integer((json_int_t)ts_tensor_bytes(t)));
+    json_object_set_new(row, "hash", json_string(ts_hash_print(entry->hash).text));
+    set_statistics(row, t);
+    return row;
+}
+
+/* Reads every tensor, one at a time; its hash is checked on the way. */
+static ts_status tensor_rows(ts_container *c, json_t *rows, ts_error *err)
+{
+    for (int64_t i = 0; i < ts_container_count(c); i++) {
+        const ts_container_entry *entry = ts_container_at(c, i);
+        ts_arena arena = {0};
+        ts_tensor t;
+        ts_status status = ts_container_load(c, entry->name, &arena, &t, err);
+        if (status == TS_OK)
+            json_array_append_new(rows, tensor_row(entry, &t));
+        ts_arena_clear(&arena);
+        TS_TRY(status);
+    }
+    return TS_OK;
+}
+
+/* --- the codebook ------------------------------------------------------------------------------------------------- */
+
+/* The moving average of how often each code was chosen: its perplexity, and how many codes are all but dead. */
+static json_t *average_use(const ts_tensor *t)
+{
+    int64_t codes = ts_shape_count(t->shape), below_one = 0;
+    double total = 0, entropy = 0;
+    const float *count = t->data;
+    for (int64_t i = 0; i < codes; i++) {
+        total += (double)count[i];
+        below_one += count[i] < 1;
+    }
+    for (int64_t i = 0; i < codes; i++)
+        entropy -= count[i] > 0 ? (double)count[i] / total * log((double)count[i] / total) : 0;
+    json_t *all = json_object();
+    json_object_set_new(all, "codes", json_integer(codes));
+    json_object_set_new(all, "perplexity", ts_answer_real(total > 0 ? exp(entropy) : 0));
+    json_object_set_new(all, "count_below_1", json_integer(below_one));
+    return all;
+}
+
+/* Exact counts since the last line of metrics. */
+static json_t *window_use(const ts_tensor *t)
+{
+    ts_usage u = ts_usage_of(t->data, ts_shape_count(t->shape), 0);
+    json_t *all = json_object();
+    json_object_set_new(all, "codes", json_integer(u.codes));
+    json_object_set_new(all, "tokens", json_integer(u.tokens));
+    json_object_set_new(all, "used", json_integer(u.used));
+    json_object_set_new(all, "perplexity", ts_answer_real(u.perplexity));
+    return all;
+}
+
+static ts_status set_use(ts_container *c, json_t *answer, const char *tensor, const char *name, ts_dtype dtype,
+                         json_t *(*describe)(const ts_tensor *), ts_error *err)
+{
+    const ts_container_entry *entry = ts_container_find(c, tensor);
+    ts_arena arena = {0};
+    ts_tensor t;
+    if (!entry || entry->dtype != dtype)
+        return TS_OK;
+    ts_status status = ts_container_load(c, tensor, &arena, &t, err);
+    if (status == TS_OK)
+        json_object_set_new(answer, name, describe(&t));
+    ts_arena_clear(&arena);
+    return status;
+}
+
+/* --- the whole ---------------------------------------------------------------------------------------------------- */
+
+static bool is_weight(const char *name)
+{
+    return strncmp(name, "model/", 6) == 0;
+}
+
+static void set_totals(json_t *answer, const json_t *rows)
+{
+    int64_t parameters = 0, bytes = 0;
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i), *shape = json_object_get(row, "shape");
+        int64_t n = 1;
+        for (size_t k = 0; k < json_array_size(shape); k++)
+            n *= json_integer_value(json_array_get(shape, k));
+        parameters += is_weight(json_string_value(json_object_get(row, "name"))) ? n : 0;
+        bytes += json_integer_value(json_object_get(row, "bytes"));
+    }
+    json_object_set_new(answer, "parameters", json_integer(parameters));
+    json_object_set_new(answer, "tensor_count", json_integer((json_int_t)json_array_size(rows)));
+    json_object_set_new(answer, "tensor_bytes", json_integer(bytes));
+}
+
+static void set_texts(const ts_container *c, json_t *answer)
+{
+    const char *trainer = ts_container_text(c, "trainer"), *config = ts_container_text(c, "config");
+    json_t *state = trainer ? json_loads(trainer, 0, NULL) : NULL;
+    json_object_set_new(answer, "step", json_incref(json_object_get(state, "step")));
+    json_object_set_new(answer, "trainer", state);
+    json_object_set_new(answer, "config", json_string(config));
+}
+
+static ts_status describe_container(ts_container *c, const char *path, json_t *answer, json_t *rows, ts_error *err)
+{
+    ts_hash weights;
+    TS_TRY(ts_weights_hash(c, &weights, err));
+    TS_TRY(tensor_rows(c, rows, err));
+    json_object_set_new(answer, "file", json_string(path));
+    json_object_set_new(answer, "kind", json_string("checkpoint"));
+    json_object_set_new(answer, "verified", json_true());
+    json_object_set_new(answer, "file_bytes", json_integer(file_bytes(path)));
+    json_object_set_new(answer, "weights", json_string(ts_hash_print(weights).text));
+    set_totals(answer, rows);
+    TS_TRY(set_use(c, answer, "state/trainer.usage", "use_of_codes", TS_I64, window_use, err));
+    TS_TRY(set_use(c, answer, "state/quantizer.count", "average_use_of_codes", TS_F32, average_use, err));
+    set_texts(c, answer);
+    return TS_OK;
+}
+
+static void print_rows(const json_t *rows, FILE *out)
+{
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i);
+        char *shape = json_dumps(json_object_get(row, "shape"), 0);
+        fprintf(out, "%-44s %-4s %-16s %.8s  min %-11.4g max %-11.4g mean %.4g",
+                json_string_value(json_object_get(row, "name")), json_string_value(json_object_get(row, "dtype")),
+                shape ? shape : "?", json_string_value(json_object_get(row, "hash")),
+                json_number_value(json_object_get(row, "min")), json_number_value(json_object_get(row, "max")),
+                json_number_value(json_object_get(row, "mean")));
+        int64_t bad = json_integer_value(json_object_get(row, "not_finite"));
+        if (bad)
+            fprintf(out, "  %" PRId64 " not finite", bad);
+        fputc('\n', out);
+        free(shape);
+    }
+}
+
+static ts_status inspect_checkpoint(const char *path, bool json, ts_error *err)
+{
+    ts_container *c;
+    TS_TRY(ts_container_open(&c, path, err));
+    json_t *answer = json_object(), *rows = json_array();
+    ts_status status = answer && rows ? describe_container(c, path, answer, rows, err) : ts_out_of_memory(err, 0);
+    ts_container_close(c);
+    if (status == TS_OK && json)
+        json_object_set(answer, "tensors", rows);
+    if (status == TS_OK)
+        status = ts_answer_show(answer, json, stdout, err);
+    else
+        json_decref(answer);
+    if (status == TS_OK && !json)
+        print_rows(rows, stdout);
+    json_decref(rows);
+    return status;
+}
+
+static json_t *describe_tokens(const ts_tokens *t, const char *path)
+{
+    int64_t total = 0;
+    for (int64_t i = 0; i < t->items; i++)
+        total += t->lengths[i] * t->groups;
+    json_t *all = json_object();
+    json_object_set_new(all, "file", json_string(path));
+    json_object_set_new(all, "kind", json_string("tokens"));
+    json_object_set_new(all, "file_bytes", json_integer(file_bytes(path)));
+    json_object_set_new(all, "items", json_integer(t->items));
+    json_object_set_new(all, "longest", json_integer(t->longest));
+    json_object_set_new(all, "groups", json_integer(t->groups));
+    json_object_set_new(all, "tokens", json_integer(total));
+    json_object_set_new(all, "codes", t->codes ? json_integer(t->codes) : json_null());
+    json_object_set_new(all, "shape", t->shape.rank ? ts_answer_shape(t->shape) : json_null());
+    json_object_set_new(all, "weights", *t->weights ? json_string(t->weights) : json_null());
+    return all;
+}
+
+static ts_status inspect_tokens(const char *path, bool json, ts_error *err)
+{
+    ts_arena arena = {0};
+    ts_tokens tokens;
+    ts_status status = ts_tokens_load(&tokens, path, &arena, err);
+    if (status == TS_OK)
+        status = ts_answer_show(describe_tokens(&tokens, path), json, stdout, err);
+    ts_arena_clear(&arena);
+    return status;
+}
+
+ts_status ts_cmd_inspect(const ts_arguments *a, int *exit_code, ts_error *err)
+{
+    (void)exit_code;
+    const char *path = ts_arguments_positional(a, 0);
+    bool json = ts_arguments_flag(a, "json");
+    if (!ts_container_is_one(path) && ts_tokens_is_one(path))
+        return inspect_tokens(path, json, err);
+    return inspect_checkpoint(path, json, err);
+}

@@ -1,0 +1,221 @@
+/* tessera plan: what a config costs, known from its graphs before anything is trained. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/text.h"
+#include "train/answer.h"
+#include "train/commands.h"
+#include "train/data_kinds.h"
+#include "train/programs.h"
+#include "train/rates.h"
+
+/* --- the shape of an item ----------------------------------------------------------------------------------------- */
+
+/* "28x28x1" */
+static ts_status parse_item(const char *text, ts_shape *item, ts_error *err)
+{
+    *item = (ts_shape){.rank = 3};
+    char *end = (char *)text;
+    for (int i = 0; i < 3; i++) {
+        item->dim[i] = strtoll(i ? end + 1 : end, &end, 10);
+        if (item->dim[i] < 1 || item->dim[i] > 1 << 20 || *end != (i < 2 ? 'x' : '\0'))
+            return ts_fail(err, TS_ERR_USAGE, "option --item: expected HxWxC, such as 28x28x1, found '%s'",
+                           TS_SHOWN(text));
+    }
+    return TS_OK;
+}
+
+/* Where the options of the data tell it. */
+static bool item_of_options(const ts_config *config, ts_shape *item, ts_range *range)
+{
+    const ts_dataset_kind *kind = ts_dataset_kinds[ts_config_kind(config, "data")];
+    const void *options = ts_config_options(config, "data");
+    if (kind == &ts_dataset_shapes) {
+        const ts_data_shapes_options *o = options;
+        *item = ts_shape_of(o->size, o->size, o->channels);
+        *range = (ts_range)o->range;
+    } else if (kind == &ts_dataset_cifar) {
+        const ts_data_cifar_options *o = options;
+        *item = ts_shape_of(32, 32, 3);
+        *range = (ts_range)o->range;
+    } else if (kind == &ts_dataset_folder) {
+        const ts_data_folder_options *o = options;
+        *item = ts_shape_of(o->size, o->size, o->gray ? 1 : 3);
+        *range = (ts_range)o->range;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* From --item, from the options, else from the data itself. */
+static ts_status find_item(ts_experiment *e, const char *typed, ts_error *err)
+{
+    ts_shape item = {0};
+    ts_range range = TS_RANGE_SIGNED;
+    if (typed)
+        TS_TRY(parse_item(typed, &item, err));
+    else if (!item_of_options(e->config, &item, &range))
+        return ts_experiment_open_data(e, TS_SPLIT_TRAIN, err) == TS_OK
+                   ? TS_OK
+                   : ts_error_prefix(err, "the shape of an item is in the data (or give it: --item 28x28x1)");
+    return ts_experiment_set_item(e, item, range, err);
+}
+
+/* --- the answer --------------------------------------------------------------------------------------------------- */
+
+static json_t *parameters(const ts_store *store)
+{
+    int64_t count[TS_ROLE_COUNT] = {0}, frozen = 0, state_bytes = 0;
+    for (int i = 0; i < ts_store_count(store); i++) {
+        const ts_variable *v = ts_store_at(store, i);
+        int64_t n = ts_shape_count(v->type.shape);
+        if (v->role == TS_ROLE_STATE)
+            state_bytes += n * (int64_t)ts_dtype_bytes(v->type.dtype);
+        else
+            count[v->role] += n;
+        frozen += v->role != TS_ROLE_STATE && v->frozen ? n : 0;
+    }
+    json_t *all = json_object();
+    json_object_set_new(all, "total", json_integer(ts_store_parameter_count(store)));
+    json_object_set_new(all, "frozen", json_integer(frozen));
+    for (int role = 0; role < TS_ROLE_COUNT; role++)
+        json_object_set_new(all, ts_role_name((ts_role)role), json_integer(count[role]));
+    json_object_set_new(all, "state_bytes", json_integer(state_bytes));
+    return all;
+}
+
+/* Every parameter by its path: what train.freeze can name. */
+static json_t *variables(const ts_store *store)
+{
+    json_t *all = json_object();
+    for (int i = 0; i < ts_store_count(store); i++) {
+        const ts_variable *v = ts_store_at(store, i);
+        char text[160];
+        snprintf(text, sizeof text, "%s %s%s", ts_shape_print(v->type.shape).text, ts_role_name(v->role),
+                 v->frozen ? ", frozen" : "");
+        json_object_set_new(all, v->path, json_string(text));
+    }
+    return all;
+}
+
+static json_t *tokens(const ts_tokenizer *t)
+{
+    json_t *all = json_object();
+    json_object_set_new(all, "item", ts_answer_shape(t->item));
+    json_object_set_new(all, "shape", ts_answer_shape(t->tokens));
+    json_object_set_new(all, "per_item", json_integer(ts_shape_count(t->tokens) * t->info.groups));
+    json_object_set_new(all, "codes", json_integer(t->info.codes));
+    json_object_set_new(all, "width", json_integer(t->info.width));
+    json_object_set_new(all, "groups", json_integer(t->info.groups));
+    return all;
+}
+
+static json_t *memory(const ts_experiment *e, const ts_plan *step)
+{
+    double arena = (double)ts_workspace_bytes(e->workspace), store = (double)ts_store_bytes(e->store);
+    json_t *all = json_object();
+    json_object_set_new(all, "arena_bytes", ts_answer_real(arena));
+    json_object_set_new(all, "step_arena_bytes", ts_answer_real((double)step->arena_bytes));
+    json_object_set_new(all, "step_unshared_bytes", ts_answer_real((double)step->value_bytes));
+    json_object_set_new(all, "store_bytes", ts_answer_real(store));
+    json_object_set_new(all, "peak_bytes", ts_answer_real(arena + store));
+    return all;
+}
+
+/* Everything that one optimizer step runs. */
+typedef struct {
+    double flops, bytes, seconds;
+    int64_t nodes;
+} work;
+
+static void add_work(work *w, const ts_program *program, const ts_rates *rates, double times)
+{
+    if (!program)
+        return;
+    const ts_plan *plan = ts_program_plan(program);
+    w->flops += times * plan->flops;
+    w->bytes += times * plan->moved_bytes;
+    w->seconds += times * ts_rates_seconds(rates, plan);
+    w->nodes += plan->step_count;
+}
+
+static json_t *step_costs(const work *w, const ts_rates *rates)
+{
+    json_t *all = json_object();
+    json_object_set_new(all, "ops", json_integer(w->nodes));
+    json_object_set_new(all, "flops", ts_answer_real(w->flops));
+    json_object_set_new(all, "moved_bytes", ts_answer_real(w->bytes));
+    json_object_set_new(all, "measured_flops_per_s", ts_answer_real(rates->flops));
+    json_object_set_new(all, "measured_bytes_per_s", ts_answer_real(rates->memory));
+    return all;
+}
+
+static json_t *duration(const work *w, const ts_train_options *o)
+{
+    json_t *all = json_object();
+    json_object_set_new(all, "step_ms", ts_answer_real(1e3 * w->seconds));
+    json_object_set_new(all, "steps", json_integer(o->steps));
+    json_object_set_new(all, "run_s", ts_answer_real(w->seconds * (double)o->steps));
+    json_object_set_new(all, "meaning",
+                        json_string("estimate: each op at the measured rates, without evaluations and data"));
+    return all;
+}
+
+static json_t *answer(const ts_experiment *e, const ts_training *t, const ts_rates *rates)
+{
+    work w = {0};
+    add_work(&w, t->step, rates, (double)e->train->accumulate);
+    add_work(&w, t->apply, rates, 1);
+    json_t *all = json_object();
+    json_object_set_new(all, "model", json_string(e->tokenizer.model->name));
+    json_object_set_new(all, "quantizer", json_string(e->tokenizer.quantizer->name));
+    json_object_set_new(all, "batch", json_integer(e->train->batch));
+    json_object_set_new(all, "tokens", tokens(&e->tokenizer));
+    json_object_set_new(all, "parameters", parameters(e->store));
+    json_object_set_new(all, "step", step_costs(&w, rates));
+    json_object_set_new(all, "memory", memory(e, ts_program_plan(t->step)));
+    json_object_set_new(all, "time", duration(&w, e->train));
+    json_object_set_new(all, "variables", variables(e->store));
+    return all;
+}
+
+static void print_line(void *user, const char *text)
+{
+    fprintf(user, "%s\n", text);
+}
+
+static ts_status plan(ts_experiment *e, const ts_arguments *a, ts_error *err)
+{
+    ts_training training;
+    ts_inference inference = {0};
+    ts_rates rates;
+    int64_t batch = e->train->eval_batch ? e->train->eval_batch : e->train->batch;
+    TS_TRY(find_item(e, ts_arguments_text(a, "item"), err));
+    TS_TRY(ts_training_open(&training, e, err));
+    ts_status status = ts_inference_open(&inference, e, TS_FORWARD, batch, false, err);
+    if (status == TS_OK && ts_arguments_flag(a, "nodes"))
+        ts_graph_print(training.graph, print_line, stdout);
+    else if (status == TS_OK && (status = ts_rates_measure(e->device, &rates, err)) == TS_OK)
+        status = ts_answer_show(answer(e, &training, &rates), ts_arguments_flag(a, "json"), stdout, err);
+    ts_inference_close(&inference);
+    ts_training_close(&training);
+    return status;
+}
+
+ts_status ts_cmd_plan(const ts_arguments *a, int *exit_code, ts_error *err)
+{
+    (void)exit_code;
+    ts_config *config;
+    ts_experiment e;
+    TS_TRY(ts_config_load(&config, ts_experiment_schema(), ts_arguments_positional(a, 0),
+                          (const char *const *)a->overrides, err));
+    ts_status status =
+        ts_experiment_open(&e, config, ts_arguments_text(a, "device"), (int)ts_arguments_int(a, "threads"), err);
+    if (status == TS_OK)
+        status = plan(&e, a, err);
+    ts_experiment_close(&e);
+    return status;
+}

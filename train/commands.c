@@ -1,0 +1,158 @@
+#include "train/commands.h"
+
+#include <math.h>
+
+/* Rows of the option lists. */
+#define FLAG(name_, help_)                                                                                             \
+    {                                                                                                                  \
+        .option = {.name = name_, .type = TS_OPTION_BOOL, .help = help_ }                                              \
+    }
+#define TEXT(name_, argument_, fallback_, help_)                                                                       \
+    {                                                                                                                  \
+        .argument = argument_, .option = {                                                                             \
+            .name = name_,                                                                                             \
+            .type = TS_OPTION_STRING,                                                                                  \
+            .fallback = fallback_,                                                                                     \
+            .help = help_                                                                                              \
+        }                                                                                                              \
+    }
+#define NUMBER(name_, fallback_, lowest, highest, help_)                                                               \
+    {                                                                                                                  \
+        .argument = "N", .option = {                                                                                   \
+            .name = name_,                                                                                             \
+            .type = TS_OPTION_INT,                                                                                     \
+            .fallback = fallback_,                                                                                     \
+            .min = lowest,                                                                                             \
+            .max = highest,                                                                                            \
+            .help = help_                                                                                              \
+        }                                                                                                              \
+    }
+#define OUTPUT(argument_, help_)                                                                                       \
+    {                                                                                                                  \
+        .letter = 'o', .argument = argument_, .required = true, .option = {                                            \
+            .name = "output",                                                                                          \
+            .type = TS_OPTION_STRING,                                                                                  \
+            .help = help_                                                                                              \
+        }                                                                                                              \
+    }
+#define WHERE                                                                                                          \
+    TEXT("device", "DEVICE", "auto", "where to run: auto, cpu, ref, cuda or cuda:N"),                                  \
+        NUMBER("threads", NULL, 1, 4096, "threads of the CPU; without it all that the process may use")
+#define JSON FLAG("json", "answer with one JSON object")
+#define CHECKPOINT                                                                                                     \
+    {                                                                                                                  \
+        "CHECKPOINT", "checkpoint of a run, such as RUN/checkpoints/last.h5", TS_POSITIONAL_ONE                        \
+    }
+
+static const ts_positional train_words[] = {
+    {"CONFIG", "YAML file; with --resume it may be left out", TS_POSITIONAL_OPTIONAL}, {0}};
+static const ts_argument_option train_options[] = {
+    {.argument = "DIR",
+     .required = true,
+     .option = {.name = "run", .type = TS_OPTION_STRING, .help = "folder of the run: metrics, log, checkpoints"}},
+    FLAG("resume", "go on from DIR/checkpoints/last.h5"),
+    TEXT("init-from", "FILE", NULL, "start with the weights of this checkpoint; the optimizer starts anew"),
+    WHERE,
+    NUMBER("seed", NULL, 0, INFINITY, "the same as the override seed=N"),
+    FLAG("json", "write the lines of metrics.jsonl to standard output as well"),
+    FLAG("quiet", "nothing on the terminal but errors"),
+    FLAG("check-nan", "run node by node and name the first value that is not finite (slow)"),
+    TEXT("dump-start", "FILE", NULL,
+         "write the initial weights and the first batches to an HDF5 file, for comparisons"),
+    NUMBER("dump-batches", "1", 0, 1e6, "how many batches --dump-start writes"),
+    {0},
+};
+
+static const char *const splits[] = {"val", "train", NULL};
+static const ts_positional eval_words[] = {CHECKPOINT, {0}};
+static const ts_argument_option eval_options[] = {
+    {.argument = "SPLIT",
+     .option = {.name = "split",
+                .type = TS_OPTION_CHOICE,
+                .fallback = "val",
+                .choices = splits,
+                .help = "which part of the data"}},
+    FLAG("no-ema", "use the weights themselves where the run has moving averages of them"),
+    WHERE,
+    JSON,
+    {0},
+};
+
+static const ts_positional encode_words[] = {
+    CHECKPOINT,
+    {"INPUT", "an image, a folder of images (PNG, JPEG), an IDX file (also .gz) or an HDF5 file", TS_POSITIONAL_ONE},
+    {0},
+};
+static const ts_argument_option encode_options[] = {
+    OUTPUT("TOKENS.h5", "file for the tokens"),
+    TEXT("dataset", "PATH", NULL, "data set with the images in an HDF5 file that has several"),
+    FLAG("no-ema", "use the weights themselves where the run has moving averages of them"),
+    WHERE,
+    JSON,
+    {0},
+};
+
+static const ts_positional decode_words[] = {CHECKPOINT, {"TOKENS", "file that encode wrote", TS_POSITIONAL_ONE}, {0}};
+static const ts_argument_option decode_options[] = {
+    OUTPUT("OUTPUT", "folder for PNG files; or a file .h5 for the values as they are"),
+    FLAG("force", "decode tokens that other weights made"),
+    FLAG("no-ema", "use the weights themselves where the run has moving averages of them"),
+    WHERE,
+    JSON,
+    {0},
+};
+
+static const ts_positional plan_words[] = {{"CONFIG", "YAML file", TS_POSITIONAL_ONE}, {0}};
+static const ts_argument_option plan_options[] = {
+    TEXT("item", "HxWxC", NULL, "shape of an item, such as 28x28x1, where only the data could tell it"),
+    FLAG("nodes", "print the graph of a training step, a line per node"),
+    WHERE,
+    JSON,
+    {0},
+};
+
+static const ts_positional inspect_words[] = {{"FILE", "checkpoint, or file of tokens", TS_POSITIONAL_ONE}, {0}};
+static const ts_argument_option inspect_options[] = {JSON, {0}};
+
+static const char *const shells[] = {"bash", NULL};
+static const ts_positional config_words[] = {
+    {"CONFIG", "YAML file to print with every key filled in; after --defaults: kinds, such as vector",
+     TS_POSITIONAL_MANY},
+    {0},
+};
+static const ts_argument_option config_options[] = {
+    FLAG("list", "list every section, kind and key"),
+    FLAG("defaults", "print a commented config with all defaults, of the kinds that are named"),
+    FLAG("man", "print the man page"),
+    {.argument = "SHELL",
+     .option = {.name = "completion",
+                .type = TS_OPTION_CHOICE,
+                .choices = shells,
+                .help = "print the completion script of a shell"}},
+    FLAG("plain", "print CONFIG without comments"),
+    {0},
+};
+
+static const ts_argument_option doctor_options[] = {JSON, {0}};
+
+static const ts_command commands[] = {
+    {"train", "train a tokenizer", train_words, train_options, true, ts_cmd_train},
+    {"eval", "evaluate a checkpoint: reconstruction and use of the codes", eval_words, eval_options, true, ts_cmd_eval},
+    {"encode", "images to tokens", encode_words, encode_options, false, ts_cmd_encode},
+    {"decode", "tokens to images", decode_words, decode_options, false, ts_cmd_decode},
+    {"plan", "parameters, arithmetic, memory and time of a config, before anything is trained", plan_words,
+     plan_options, true, ts_cmd_plan},
+    {"inspect", "what is in a checkpoint or a file of tokens, verified", inspect_words, inspect_options, false,
+     ts_cmd_inspect},
+    {"config", "print a config, its keys, the defaults, the man page, the completion", config_words, config_options,
+     true, ts_cmd_config},
+    {"doctor", "what this program and this machine offer", NULL, doctor_options, false, ts_cmd_doctor},
+    {0},
+};
+
+const ts_command_set ts_tessera = {
+    .name = "tessera",
+    .version = TESSERA_VERSION,
+    .help = "training framework for discrete tokenizers",
+    .commands = commands,
+};

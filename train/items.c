@@ -1,0 +1,263 @@
+#define _GNU_SOURCE
+#include "train/items.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "core/files/hdf5.h"
+#include "core/files/image.h"
+#include "train/data_kinds.h"
+
+enum { MAX_DEPTH = 32 };
+
+/* --- names -------------------------------------------------------------------------------------------------------- */
+
+/* A list that grows in the arena: twice as long, copied. */
+static ts_status add_picture(ts_items *items, const char *path, const char *name, ts_error *err)
+{
+    int64_t n = items->count;
+    if ((n & (n - 1)) == 0) { /* 0, 1, 2, 4, 8 ... are full */
+        size_t bytes = (size_t)(n ? 2 * n : 1) * sizeof(char *);
+        const char **names = ts_arena_alloc(&items->arena, bytes), **paths = ts_arena_alloc(&items->arena, bytes);
+        if (!names || !paths)
+            return ts_out_of_memory(err, bytes);
+        for (int64_t i = 0; i < n; i++) {
+            names[i] = items->names[i];
+            paths[i] = items->paths[i];
+        }
+        items->names = names;
+        items->paths = paths;
+    }
+    items->paths[n] = ts_arena_strdup(&items->arena, path);
+    items->names[n] = ts_arena_strdup(&items->arena, name);
+    if (!items->paths[n] || !items->names[n])
+        return ts_out_of_memory(err, strlen(path));
+    items->count++;
+    return TS_OK;
+}
+
+static ts_status number_items(ts_items *items, ts_error *err)
+{
+    size_t bytes = (size_t)items->count * sizeof(char *);
+    items->names = ts_arena_alloc(&items->arena, bytes);
+    for (int64_t i = 0; items->names && i < items->count; i++)
+        if (!(items->names[i] = ts_arena_format(&items->arena, "%06" PRId64, i)))
+            items->names = NULL;
+    return items->names ? TS_OK : ts_out_of_memory(err, bytes);
+}
+
+/* --- folders ------------------------------------------------------------------------------------------------------ */
+
+static bool is_image_name(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot && (!strcasecmp(dot, ".png") || !strcasecmp(dot, ".jpg") || !strcasecmp(dot, ".jpeg"));
+}
+
+static ts_status walk(ts_items *items, const char *path, size_t root, int depth, ts_error *err);
+
+static ts_status visit(ts_items *items, const char *path, const char *name, size_t root, int depth, ts_error *err)
+{
+    char full[PATH_MAX];
+    struct stat st;
+    if (snprintf(full, sizeof full, "%s/%s", path, name) >= (int)sizeof full)
+        return ts_fail(err, TS_ERR_DATA, "%s: a path below it is longer than %d bytes", path, PATH_MAX);
+    if (stat(full, &st) == 0 && S_ISDIR(st.st_mode))
+        return walk(items, full, root, depth + 1, err);
+    return is_image_name(name) ? add_picture(items, full, full + root, err) : TS_OK;
+}
+
+/* In the order of the names, so that the order of the items is that of their paths on every file system. */
+static ts_status walk(ts_items *items, const char *path, size_t root, int depth, ts_error *err)
+{
+    struct dirent **entries;
+    if (depth > MAX_DEPTH)
+        return ts_fail(err, TS_ERR_DATA, "%s: more than %d folders deep; is there a link to a folder above?", path,
+                       MAX_DEPTH);
+    int n = scandir(path, &entries, NULL, alphasort);
+    if (n < 0)
+        return ts_fail(err, TS_ERR_DATA, "%s: expected a folder of images: %s", path, strerror(errno));
+    ts_status status = TS_OK;
+    for (int i = 0; i < n; i++) {
+        if (status == TS_OK && entries[i]->d_name[0] != '.')
+            status = visit(items, path, entries[i]->d_name, root, depth, err);
+        free(entries[i]);
+    }
+    free(entries);
+    return status;
+}
+
+static ts_status open_folder(ts_items *items, const char *path, ts_error *err)
+{
+    size_t bytes = strlen(path);
+    while (bytes > 1 && path[bytes - 1] == '/')
+        bytes--;
+    char *root = ts_arena_format(&items->arena, "%.*s", (int)bytes, path);
+    if (!root)
+        return ts_out_of_memory(err, bytes);
+    TS_TRY(walk(items, root, bytes + 1, 0, err));
+    return items->count
+               ? TS_OK
+               : ts_fail(err, TS_ERR_DATA, "%s: expected .png, .jpg or .jpeg files in this folder, found none", path);
+}
+
+/* --- one picture -------------------------------------------------------------------------------------------------- */
+
+/* Resized so that it covers the item, cut in the middle. `pixels` has room for the item. */
+static ts_status fit(const ts_image *image, ts_shape item, const char *path, uint8_t *pixels, ts_error *err)
+{
+    enum { MAX_ASPECT = 50 };
+    int64_t H = item.dim[0], W = item.dim[1], C = item.dim[2], h = image->height, w = image->width;
+    if (h > MAX_ASPECT * w || w > MAX_ASPECT * h)
+        return ts_fail(err, TS_ERR_DATA,
+                       "%s: %" PRId64 " x %" PRId64 " pixels: one side is more than %d times the other", path, h, w,
+                       MAX_ASPECT);
+    double scale_h = (double)H / (double)h, scale_w = (double)W / (double)w;
+    double scale = scale_h > scale_w ? scale_h : scale_w;
+    int64_t to_h = (int64_t)((double)h * scale + 0.5), to_w = (int64_t)((double)w * scale + 0.5);
+    to_h = to_h < H ? H : to_h;
+    to_w = to_w < W ? W : to_w;
+    uint8_t *scaled = ts_alloc((size_t)(to_h * to_w * C));
+    if (!scaled)
+        return ts_out_of_memory(err, (size_t)(to_h * to_w * C));
+    ts_status status = ts_pixels_resize(image->pixels, h, w, C, scaled, to_h, to_w, err);
+    int64_t y = (to_h - H) / 2, x = (to_w - W) / 2;
+    for (int64_t i = 0; status == TS_OK && i < H; i++)
+        memcpy(pixels + i * W * C, scaled + ((y + i) * to_w + x) * C, (size_t)(W * C));
+    ts_free(scaled);
+    return status;
+}
+
+static ts_status read_picture(const ts_items *items, const char *path, float *out, ts_error *err)
+{
+    ts_image image;
+    int64_t n = ts_shape_count(items->item);
+    TS_TRY(ts_image_read(&image, path, (int)items->item.dim[2], TS_ERR_DATA, err));
+    uint8_t *pixels = ts_alloc((size_t)n);
+    ts_status status = pixels ? TS_OK : ts_out_of_memory(err, (size_t)n);
+    if (status == TS_OK && image.height == items->item.dim[0] && image.width == items->item.dim[1])
+        memcpy(pixels, image.pixels, (size_t)n);
+    else if (status == TS_OK)
+        status = fit(&image, items->item, path, pixels, err);
+    if (status == TS_OK)
+        ts_pixels_to_float(items->range, pixels, n, out);
+    ts_free(pixels);
+    ts_image_clear(&image);
+    return status;
+}
+
+/* --- files of many images ----------------------------------------------------------------------------------------- */
+
+/* The one data set of an HDF5 file that can be images. */
+static ts_status find_dataset(const char *path, ts_arena *arena, const char **dataset, ts_error *err)
+{
+    ts_h5 *file;
+    ts_h5_entries all;
+    int found = 0;
+    TS_TRY(ts_h5_open(&file, path, TS_ERR_DATA, err));
+    ts_status status = ts_h5_walk(file, "/", arena, &all, err);
+    ts_h5_close(file);
+    TS_TRY(status);
+    for (int64_t i = 0; i < all.count; i++) {
+        const ts_h5_entry *e = &all.entry[i];
+        bool images = e->kind == TS_H5_TENSOR && (e->shape.rank == 3 || e->shape.rank == 4) &&
+                      (e->dtype == TS_U8 || e->dtype == TS_F32 || e->dtype == TS_F64);
+        if (images && !found++)
+            *dataset = e->path;
+    }
+    if (found == 1)
+        return TS_OK;
+    return ts_fail(err, found ? TS_ERR_USAGE : TS_ERR_DATA,
+                   "%s: expected one data set of images, u8 or float, [N, H, W] or [N, H, W, C], found %d%s", path,
+                   found, found ? "; choose one with --dataset" : "");
+}
+
+static ts_status open_dataset(ts_items *items, const ts_dataset_kind *kind, const void *options, const char *path,
+                              ts_error *err)
+{
+    TS_TRY(ts_dataset_open(&items->data, kind, options, TS_SPLIT_TRAIN, 0, err));
+    if (!ts_shape_equal(items->data->item, items->item))
+        return ts_fail(err, TS_ERR_DATA, "%s: its items are %s, the model takes %s", path,
+                       ts_shape_print(items->data->item).text, ts_shape_print(items->item).text);
+    items->count = items->data->count;
+    return number_items(items, err);
+}
+
+static ts_status open_idx(ts_items *items, const char *path, ts_error *err)
+{
+    ts_data_idx_options options = {.path = path, .range = (int)items->range};
+    return open_dataset(items, &ts_dataset_idx, &options, path, err);
+}
+
+static ts_status open_hdf5(ts_items *items, const char *path, const char *dataset, ts_error *err)
+{
+    if (!dataset)
+        TS_TRY(find_dataset(path, &items->arena, &dataset, err));
+    ts_data_hdf5_options options = {
+        .path = path, .dataset = dataset, .val_dataset = "", .range = (int)items->range, .cache_mb = 1024};
+    return open_dataset(items, &ts_dataset_hdf5, &options, path, err);
+}
+
+/* --- the whole ---------------------------------------------------------------------------------------------------- */
+
+static bool starts(const unsigned char *bytes, const char *magic, size_t count)
+{
+    return memcmp(bytes, magic, count) == 0;
+}
+
+static ts_status open_file(ts_items *items, const char *path, const char *dataset, ts_error *err)
+{
+    unsigned char head[8] = {0};
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return ts_fail(err, TS_ERR_DATA, "%s: cannot be read: %s", path, strerror(errno));
+    size_t n = fread(head, 1, sizeof head, file);
+    fclose(file);
+    if (n == 0)
+        return ts_fail(err, TS_ERR_DATA, "%s: is empty", path);
+    if (starts(head, "\x89PNG", 4) || starts(head, "\xff\xd8", 2)) {
+        const char *name = strrchr(path, '/');
+        return add_picture(items, path, name ? name + 1 : path, err);
+    }
+    if (starts(head, "\x89HDF", 4))
+        return open_hdf5(items, path, dataset, err);
+    if (starts(head, "\x1f\x8b", 2) || starts(head, "\0\0\x08", 3))
+        return open_idx(items, path, err);
+    return ts_fail(err, TS_ERR_DATA, "%s: expected a PNG, JPEG, IDX (also gzip) or HDF5 file, found none of these",
+                   path);
+}
+
+ts_status ts_items_open(ts_items *items, const char *path, const char *dataset, ts_shape item, ts_range range,
+                        ts_error *err)
+{
+    struct stat st;
+    *items = (ts_items){.item = item, .range = range};
+    if (stat(path, &st) != 0)
+        return ts_fail(err, TS_ERR_DATA, "%s: expected images: %s", path, strerror(errno));
+    TS_TRY(S_ISDIR(st.st_mode) ? open_folder(items, path, err) : open_file(items, path, dataset, err));
+    if (items->paths && (item.rank != 3 || (item.dim[2] != 1 && item.dim[2] != 3)))
+        return ts_fail(err, TS_ERR_DATA, "%s: pictures have 1 or 3 channels, the model takes %s", path,
+                       ts_shape_print(item).text);
+    return TS_OK;
+}
+
+ts_status ts_items_read(const ts_items *items, int64_t i, float *out, ts_error *err)
+{
+    if (items->paths)
+        return read_picture(items, items->paths[i], out, err);
+    return ts_dataset_read(items->data, i, 0, out, err);
+}
+
+void ts_items_close(ts_items *items)
+{
+    ts_dataset_close(items->data);
+    ts_arena_clear(&items->arena);
+    *items = (ts_items){0};
+}

@@ -1,0 +1,32 @@
+/* What encode reads: images from wherever a user has them, each as one item of the model's shape and range.
+ *
+ * What the input is, its content tells: a folder (every .png, .jpg and .jpeg below it, by path), a PNG or JPEG, IDX
+ * (plain or gzip), HDF5. Pictures of another size than the model's are resized to cover it, then cut in the middle, as
+ * data.fit=crop does in validation. */
+#ifndef TS_TRAIN_ITEMS_H
+#define TS_TRAIN_ITEMS_H
+
+#include "core/memory.h"
+#include "train/data.h"
+
+typedef struct {
+    int64_t count;
+    ts_shape item;
+    ts_range range;
+    const char **names; /* [count]: the path below the folder, the file's name, or "000123" */
+    const char **paths; /* [count] for pictures, else NULL */
+    ts_dataset *data;   /* IDX and HDF5, else NULL */
+    ts_arena arena;     /* of names and paths */
+} ts_items;
+
+/* dataset: path inside an HDF5 file, NULL where it has just one with images.
+ * Owner: ts_items_close, also after a failure. Errors: data; usage where the choice of a data set is open. */
+ts_status ts_items_open(ts_items *items, const char *path, const char *dataset, ts_shape item, ts_range range,
+                        ts_error *err);
+
+/* Item i to out [item]. Errors: data, naming the file. */
+ts_status ts_items_read(const ts_items *items, int64_t i, float *out, ts_error *err);
+
+void ts_items_close(ts_items *items);
+
+#endif
