@@ -109,33 +109,13 @@ static const ts_kernel *cpu_kernel_of(ts_device *device, const ts_desc *desc)
     return fast && (!fast->accepts || fast->accepts(desc)) ? fast : ref_kernel_of(device, desc);
 }
 
-static const ts_backend cpu_backend = {
-    .name = "cpu",
-    .open = cpu_open,
-    .close = host_close,
-    .alloc = host_alloc,
-    .release = host_release,
-    .upload = host_copy,
-    .download = host_copy,
-    .copy = host_copy,
-    .zero = host_zero,
-    .synchronize = host_synchronize,
-    .kernel = cpu_kernel_of,
-};
+/* What every backend on the host shares. */
+#define HOST_MEMORY                                                                                                    \
+    .close = host_close, .alloc = host_alloc, .release = host_release, .upload = host_copy, .download = host_copy,     \
+    .copy = host_copy, .zero = host_zero, .synchronize = host_synchronize
 
-static const ts_backend ref_backend = {
-    .name = "ref",
-    .open = ref_open,
-    .close = host_close,
-    .alloc = host_alloc,
-    .release = host_release,
-    .upload = host_copy,
-    .download = host_copy,
-    .copy = host_copy,
-    .zero = host_zero,
-    .synchronize = host_synchronize,
-    .kernel = ref_kernel_of,
-};
+static const ts_backend cpu_backend = {.name = "cpu", .open = cpu_open, .kernel = cpu_kernel_of, HOST_MEMORY};
+static const ts_backend ref_backend = {.name = "ref", .open = ref_open, .kernel = ref_kernel_of, HOST_MEMORY};
 
 static ts_status pick_backend(const char *spec, const ts_backend **backend, ts_error *err)
 {
