@@ -299,3 +299,22 @@ Test(golden_fsq, shared_lucidrains)
     golden_expect_shared("fsq_lucidrains.h5", "ref", 10, lucidrains);
     golden_expect_shared("fsq_lucidrains.h5", "cpu", 10, lucidrains);
 }
+
+static bool is_result(const golden_case *c, const char *path)
+{
+    (void)c;
+    return strncmp(path, "in/", 3) != 0 && strncmp(path, "param/", 6) != 0;
+}
+
+Test(golden_fsq, every_number_is_compared)
+{
+    golden_expect_no_blind_spot("fsq_motionmillion.h5", 80, is_result, motionmillion);
+    golden_expect_no_blind_spot("fsq_lucidrains.h5", 60, is_result, lucidrains);
+    golden_expect_no_blind_spot("fsq_bounds.h5", 114, is_result, bounds);
+}
+
+Test(golden_fsq, what_is_not_understood_fails_by_name)
+{
+    golden_expect_failure(GOLDEN_WALK_OF(lucidrains, GOLDEN_NUMBER("odd/in/z", 1)), "odd: attribute levels is missing");
+    golden_expect_failure(GOLDEN_WALK_OF(bounds, GOLDEN_NUMBER("odd/in/z", 1)), "odd: attribute levels is missing");
+}
