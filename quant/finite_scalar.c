@@ -147,7 +147,7 @@ static ts_fsq_result quantize(ts_scope s, const ts_finite_scalar_options *o, ts_
     ts_fsq_result r = {z, z};
     if (!ts_present(z))
         return r;
-    if (ts_dim(z, -1) != outer_width(o)) {
+    if (shape.rank < 1 || ts_dim(z, -1) != outer_width(o)) {
         r.codes = r.ids = ts_build_fail(s.graph, "finite_scalar", "z is %s, expected %lld channels",
                                         ts_shape_print(shape).text, (long long)outer_width(o));
         return r;
@@ -176,7 +176,7 @@ static ts_value dequantize(ts_scope s, const ts_finite_scalar_options *o, ts_val
     ts_shape shape = ts_value_shape(ids);
     if (!ts_present(ids))
         return ids;
-    if (ts_dim(ids, -1) != o->codebooks)
+    if (shape.rank < 1 || ts_dim(ids, -1) != o->codebooks)
         return ts_build_fail(s.graph, "finite_scalar",
                              "ids are %s, expected a last axis of %lld, one for each codebook",
                              ts_shape_print(shape).text, (long long)o->codebooks);

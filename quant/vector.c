@@ -18,7 +18,7 @@ static bool look_up(ts_scope s, ts_value codebook, ts_value z, ts_quantized *out
     *out = (ts_quantized){.codes = ts_poison(s.graph), .ids = ts_poison(s.graph)};
     if (!ts_present(z) || !ts_present(codebook))
         return false;
-    if (ts_dim(z, -1) != ts_dim(codebook, 1)) {
+    if (ts_value_shape(z).rank < 1 || ts_dim(z, -1) != ts_dim(codebook, 1)) {
         ts_build_fail(s.graph, "nearest code", "z is %s, expected %lld channels, the codebook's dim",
                       ts_shape_print(ts_value_shape(z)).text, (long long)ts_dim(codebook, 1));
         return false;
