@@ -198,6 +198,9 @@ static void make_orthogonal(double *m, int64_t n, int64_t r)
 static ts_status draw_orthogonal(const ts_variable *v, ts_random_key key, void *host, ts_error *err)
 {
     int64_t n = v->type.shape.dim[0], count = n * n;
+    if (!TS_ASSERT(v->type.shape.rank == 2 && v->type.shape.dim[1] == n))
+        return ts_fail(err, TS_ERR_RUNTIME, "internal error: %s: an orthogonal matrix of %s", v->path,
+                       ts_shape_print(v->type.shape).text);
     double *m = ts_alloc((size_t)count * sizeof *m);
     if (!m)
         return ts_out_of_memory(err, (size_t)count * sizeof *m);

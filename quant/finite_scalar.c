@@ -204,7 +204,7 @@ const ts_quantizer_kind ts_finite_scalar_kind = {
     .build = build,
     .decode = decode,
     .formulas = "t = tanh(z + shift); k = round(width*t - offset) + floor(L/2); code = (k - floor(L/2)) / floor(L/2)\n"
-                "id = sum_i k_i * L_0*...*L_(i-1); no loss, no state\n"
+                "id = sum_i k_i * L_0*...*L_(i-1); no loss; no state but R, where it is asked for\n"
                 "rotation: z R before, codes R^T after\n"
                 "dcode/dz = width * (1 - t^2) / floor(L/2): the rounding is straight-through\n",
 };
