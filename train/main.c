@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "train/commands.h"
 #include "train/help.h"
@@ -37,8 +38,19 @@ static void complain(const ts_error *err, bool parsed)
     fprintf(stderr, "%s%s%s\n", named ? "" : ts_tessera.name, named ? "" : ": ", err->text);
 }
 
+/* Workers of libgomp spin for milliseconds before they sleep, which costs a factor of several where anything else wants
+ * the cores. It reads its settings before main, so the program starts itself again, once, with a short spin, unless
+ * the user has chosen. Where that is not possible it goes on as it is. */
+static void shorten_spinning(char **argv)
+{
+    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY") || setenv("GOMP_SPINCOUNT", "10000", 1) != 0)
+        return;
+    execv("/proc/self/exe", argv);
+}
+
 int main(int argc, char **argv)
 {
+    shorten_spinning(argv);
     int exit_code = 0;
     ts_arguments arguments;
     ts_error err = {0};
