@@ -1,0 +1,202 @@
+/* Images to tokens and back: what decode gives is what the model gives in one go, from every kind of input. */
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "core/files/hdf5.h"
+#include "core/files/image.h"
+#include "tests/train/run_program.h"
+#include "train/checkpoint.h"
+#include "train/data_kinds.h"
+#include "train/programs.h"
+#include "train/tokens.h"
+
+enum { ITEMS = 11, SIDE = 8, ITEM = SIDE * SIDE * 3 };
+
+static temp_folder folder;
+static uint8_t pictures[ITEMS][ITEM];
+
+static void setup(void)
+{
+    folder = temp_folder_make();
+    for (int i = 0; i < ITEMS; i++)
+        cr_assert_eq(ts_shapes_draw(3, (uint64_t)i, SIDE, 3, pictures[i], NULL), TS_OK);
+}
+
+static void teardown(void)
+{
+    temp_folder_remove(&folder);
+}
+
+TestSuite(train_tokens, .init = setup, .fini = teardown);
+
+/* in/00.png ... in/sub/10.png */
+static const char *write_pictures(void)
+{
+    mkdir(kept_path(&folder, "in"), 0700);
+    mkdir(kept_path(&folder, "in/sub"), 0700);
+    for (int i = 0; i < ITEMS; i++) {
+        char name[40];
+        snprintf(name, sizeof name, i < 8 ? "in/%02d.png" : "in/sub/%02d.png", i);
+        ts_image image = {SIDE, SIDE, 3, pictures[i]};
+        cr_assert_eq(ts_image_write_png(kept_path(&folder, name), &image, NULL), TS_OK);
+    }
+    return kept_path(&folder, "in");
+}
+
+/* What the model makes of the pictures when it is asked directly; ids [ITEMS, tokens] and y [ITEMS, ITEM]. */
+static void forward(const char *checkpoint, int32_t *ids, float *y)
+{
+    ts_experiment e;
+    ts_inference f;
+    ts_error err = {0};
+    float x[ITEMS * ITEM];
+    ts_pixels_to_float(TS_RANGE_SIGNED, pictures[0], ITEMS * ITEM, x);
+    cr_assert_eq(ts_checkpoint_experiment(&e, checkpoint, NULL, "cpu", 0, NULL, &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_inference_open(&f, &e, TS_FORWARD, ITEMS, false, &err), TS_OK, "%s", err.text);
+    ts_program_set(f.program, f.x, x);
+    cr_assert_eq(ts_program_run(f.program, &err), TS_OK);
+    ts_program_get(f.program, f.ids, ids);
+    ts_program_get(f.program, f.y, y);
+    ts_inference_close(&f);
+    ts_experiment_close(&e);
+}
+
+/* A run of the tiny experiment with these overrides, learning enough that its codes differ; its last checkpoint. */
+static const char *train(const char *quantizer, const char *more)
+{
+    free(OUTPUT("train", tiny_config(&folder), "--run", kept_path(&folder, "run"), "--quiet", "train.steps=200",
+                "train.lr=3e-3", quantizer, more));
+    return kept_path(&folder, "run/checkpoints/last.h5");
+}
+
+static void expect_same_as_forward(const char *checkpoint, const char *input)
+{
+    const char *tokens_path = kept_path(&folder, "tokens.h5"), *values_path = kept_path(&folder, "values.h5");
+    free(OUTPUT("encode", checkpoint, input, "-o", tokens_path));
+    free(OUTPUT("decode", checkpoint, tokens_path, "-o", values_path));
+    ts_arena arena = {0};
+    ts_error err = {0};
+    ts_tokens t;
+    ts_h5 *file;
+    cr_assert_eq(ts_tokens_load(&t, tokens_path, &arena, &err), TS_OK, "%s", err.text);
+    cr_assert(t.items == ITEMS && t.longest == 4 && t.groups == 1);
+    cr_expect(ts_shape_equal(t.shape, ts_shape_of(2, 2)));
+    int32_t ids[ITEMS * 4];
+    float y[ITEMS * ITEM], decoded[ITEMS * ITEM];
+    forward(checkpoint, ids, y);
+    cr_expect_arr_eq(t.ids, ids, sizeof ids);
+    ts_tensor images = {TS_F32, ts_shape_of(ITEMS, SIDE, SIDE, 3), decoded};
+    cr_assert_eq(ts_h5_open(&file, values_path, TS_ERR_DATA, &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_h5_read_into(file, "/images", &images, &err), TS_OK, "%s", err.text);
+    ts_h5_close(file);
+    for (int i = 0; i < ITEMS * ITEM; i++)
+        cr_assert_float_eq(decoded[i], y[i], 1e-6, "value %d: %g, not %g", i, (double)decoded[i], (double)y[i]);
+    int different = 0;
+    for (int i = 1; i < ITEMS * 4; i++)
+        different += ids[i] != ids[0];
+    cr_expect_gt(different, 0, "the round trip of a single code shows nothing");
+    ts_arena_clear(&arena);
+}
+
+Test(train_tokens, round_trip_finite_scalar)
+{
+    expect_same_as_forward(train("quantizer.levels=[4, 4, 4]", "train.batch=4"), write_pictures());
+}
+
+Test(train_tokens, round_trip_in_batches_that_do_not_divide)
+{
+    expect_same_as_forward(train("quantizer.levels=[4, 4, 4]", "train.eval_batch=4"), write_pictures());
+}
+
+Test(train_tokens, round_trip_vector)
+{
+    expect_same_as_forward(train("quantizer.kind=vector_reset", "quantizer.dim=4"), write_pictures());
+}
+
+Test(train_tokens, every_kind_of_input_gives_the_same)
+{
+    const char *last = train("quantizer.levels=[4, 4, 4]", "train.batch=4");
+    unsigned char head[] = {0, 0, 8, 4, 0, 0, 0, ITEMS, 0, 0, 0, SIDE, 0, 0, 0, SIDE, 0, 0, 0, 3};
+    unsigned char idx[sizeof head + sizeof pictures];
+    memcpy(idx, head, sizeof head);
+    memcpy(idx + sizeof head, pictures, sizeof pictures);
+    expect_same_as_forward(last, kept_write(&folder, "plain.idx", idx, sizeof idx));
+    const char *packed = kept_path(&folder, "packed.gz");
+    gzFile gz = gzopen(packed, "wb");
+    cr_assert_eq(gzwrite(gz, idx, sizeof idx), (int)sizeof idx);
+    cr_assert_eq(gzclose(gz), Z_OK);
+    expect_same_as_forward(last, packed);
+    ts_h5 *file;
+    const char *path = kept_path(&folder, "images.h5");
+    ts_named_tensor images = {"/deep/pictures", {TS_U8, ts_shape_of(ITEMS, SIDE, SIDE, 3), pictures}};
+    cr_assert_eq(ts_h5_create(&file, path, 0, TS_ERR_DATA, NULL), TS_OK);
+    cr_assert_eq(ts_h5_write(file, &images, NULL), TS_OK);
+    cr_assert_eq(ts_h5_save(file, NULL), TS_OK);
+    ts_h5_close(file);
+    expect_same_as_forward(last, path);
+}
+
+/* Names come back as paths; the pixels are those of the values. */
+Test(train_tokens, folder_of_pictures)
+{
+    const char *last = train("quantizer.levels=[4, 4, 4]", "train.batch=4"), *input = write_pictures();
+    const char *tokens = kept_path(&folder, "tokens.h5"), *out = kept_path(&folder, "out");
+    free(OUTPUT("encode", last, input, "-o", tokens));
+    free(OUTPUT("decode", last, tokens, "-o", out));
+    int32_t ids[ITEMS * 4];
+    float y[ITEMS * ITEM];
+    forward(last, ids, y);
+    for (int i = 0; i < ITEMS; i++) {
+        char name[40];
+        uint8_t want[ITEM];
+        ts_image image;
+        snprintf(name, sizeof name, i < 8 ? "out/%02d.png" : "out/sub/%02d.png", i);
+        cr_assert_eq(ts_image_read(&image, kept_path(&folder, name), 0, TS_ERR_DATA, NULL), TS_OK, "%s", name);
+        cr_assert(image.height == SIDE && image.width == SIDE && image.channels == 3);
+        ts_pixels_from_float(TS_RANGE_SIGNED, y + i * ITEM, ITEM, want);
+        for (int k = 0; k < ITEM; k++)
+            cr_assert_leq(abs(image.pixels[k] - want[k]), 1);
+        ts_image_clear(&image);
+    }
+    char *text = OUTPUT("inspect", tokens);
+    cr_expect(strstr(text, "[2, 2]") && strstr(text, "tokens                44"), "%s", text);
+    free(text);
+}
+
+/* A picture of another size is made to fit; gray becomes colour. */
+Test(train_tokens, pictures_of_other_sizes)
+{
+    const char *last = train("quantizer.levels=[4, 4, 4]", "train.batch=4");
+    uint8_t pixels[40 * 30];
+    memset(pixels, 200, sizeof pixels);
+    ts_image image = {30, 40, 1, pixels};
+    const char *path = kept_path(&folder, "wide.png"), *tokens = kept_path(&folder, "tokens.h5");
+    cr_assert_eq(ts_image_write_png(path, &image, NULL), TS_OK);
+    char *text = OUTPUT("encode", last, path, "-o", tokens, "--json");
+    json_t *root = json_loads(text, 0, NULL);
+    cr_expect_eq(json_integer_value(json_object_get(root, "items")), 1);
+    cr_expect_eq(json_integer_value(json_object_get(root, "tokens")), 4);
+    json_decref(root);
+    free(text);
+    free(OUTPUT("decode", last, tokens, "-o", kept_path(&folder, "out")));
+    cr_expect_eq(access(kept_path(&folder, "out/wide.png"), F_OK), 0);
+}
+
+/* Tokens are only decoded by the weights that made them, unless that is asked for. */
+Test(train_tokens, other_weights)
+{
+    const char *input = write_pictures(), *last = tiny_run(&folder), *tokens = kept_path(&folder, "tokens.h5");
+    free(OUTPUT("train", tiny_config(&folder), "--run", kept_path(&folder, "other"), "--quiet", "--seed", "2"));
+    const char *other = kept_path(&folder, "other/checkpoints/last.h5"), *out = kept_path(&folder, "out");
+    free(OUTPUT("encode", last, input, "-o", tokens));
+    REFUSED(4, "--force", "decode", other, tokens, "-o", out);
+    cr_expect_neq(access(out, F_OK), 0);
+    free(OUTPUT("decode", other, tokens, "-o", out, "--force"));
+    cr_expect_eq(access(out, F_OK), 0);
+}
