@@ -107,8 +107,10 @@ ts_status ts_report_evaluation(ts_report *report, int64_t step, ts_split split, 
 {
     char line[TS_METRICS_LINE_BYTES], text[TEXT_BYTES];
     TS_TRY(write_metrics(report, line, ts_metrics_evaluation(step, split, v, best, line), err));
-    ts_evaluation_text(text, sizeof text, step, split, v, best, report->items);
+    ts_evaluation_text(text, sizeof text, step, split, v, best, report->items, false);
     write_log(report, text);
+    if (report->progress.terminal)
+        ts_evaluation_text(text, sizeof text, step, split, v, best, report->items, true);
     ts_progress_line(&report->progress, TS_LINE_ALWAYS, text);
     return ts_report_check(report, err);
 }

@@ -69,14 +69,15 @@ ts_short_text ts_duration_text(double seconds)
 
 /* ---- lines ---- */
 
-static size_t add_usage(char *out, size_t bytes, size_t n, const ts_usage *u)
+static size_t add_usage(char *out, size_t bytes, size_t n, const ts_usage *u, bool brief)
 {
     if (u->tokens == 0)
         return n;
-    n = ts_text_append(out, bytes, n, "  usage %s (%lld of %lld)", ts_percent_text(u->usage).text, (long long)u->used,
-                       (long long)u->codes);
+    n = ts_text_append(out, bytes, n, "  usage %s", ts_percent_text(u->usage).text);
+    if (!brief)
+        n = ts_text_append(out, bytes, n, " (%lld of %lld)", (long long)u->used, (long long)u->codes);
     n = ts_text_append(out, bytes, n, "  perplexity %s", ts_number_text(u->perplexity).text);
-    if (u->ceiling < (double)u->codes)
+    if (u->ceiling < (double)u->codes && !brief)
         n = ts_text_append(out, bytes, n, " of at most %.0f", u->ceiling);
     return n;
 }
@@ -96,7 +97,7 @@ void ts_step_text(char *out, size_t bytes, const ts_step_metrics *m, const char 
     n = add_losses(out, bytes, n, m->loss, m->part_names, m->parts, m->part_count);
     n = ts_text_append(out, bytes, n, "  lr %s  grad norm %s", ts_number_text(m->lr).text,
                        ts_number_text(m->norm).text);
-    n = add_usage(out, bytes, n, &m->usage);
+    n = add_usage(out, bytes, n, &m->usage, false);
     n = ts_text_append(out, bytes, n, "  %s %s/s", ts_rate_text(m->items_per_s).text, items);
     if (m->skipped)
         n = ts_text_append(out, bytes, n, "  skipped %lld", (long long)m->skipped);
@@ -106,16 +107,19 @@ void ts_step_text(char *out, size_t bytes, const ts_step_metrics *m, const char 
 }
 
 void ts_evaluation_text(char *out, size_t bytes, int64_t step, ts_split split, const ts_evaluation *v, bool best,
-                        const char *items)
+                        const char *items, bool brief)
 {
     size_t n = ts_text_append(out, bytes, 0, "step %lld, %s", (long long)step, ts_split_name(split));
-    n = add_losses(out, bytes, n, v->loss, v->part_names, v->parts, v->part_count);
-    n = ts_text_append(out, bytes, n, "  mse %s  l1 %s  psnr %.2f dB", ts_number_text(v->mse).text,
-                       ts_number_text(v->l1).text, v->psnr);
+    n = add_losses(out, bytes, n, v->loss, v->part_names, v->parts, brief ? 0 : v->part_count);
+    n = ts_text_append(out, bytes, n, "  mse %s", ts_number_text(v->mse).text);
+    if (!brief)
+        n = ts_text_append(out, bytes, n, "  l1 %s", ts_number_text(v->l1).text);
+    n = ts_text_append(out, bytes, n, "  psnr %.2f dB", v->psnr);
     if (!isnan(v->ssim))
         n = ts_text_append(out, bytes, n, "  ssim %.4f", v->ssim);
-    n = add_usage(out, bytes, n, &v->usage);
-    n = ts_text_append(out, bytes, n, "  %lld %s", (long long)v->items, items);
+    n = add_usage(out, bytes, n, &v->usage, brief);
+    if (!brief)
+        n = ts_text_append(out, bytes, n, "  %lld %s", (long long)v->items, items);
     ts_text_append(out, bytes, n, "%s", best ? "  best" : "");
 }
 

@@ -17,10 +17,11 @@ ts_short_text ts_percent_text(double part);
 /* "0:42", "3:12", "1:02:03", "2d 04h"; "?" where it is not known. */
 ts_short_text ts_duration_text(double seconds);
 
-/* Lines for the log, without newline; cut at `bytes`. `items`: what an item is called ("images"). */
+/* Lines for the log, without newline; cut at `bytes`. `items`: what an item is called ("images"). brief: what fits on a
+ * line of most terminals. */
 void ts_step_text(char *out, size_t bytes, const ts_step_metrics *m, const char *items);
 void ts_evaluation_text(char *out, size_t bytes, int64_t step, ts_split split, const ts_evaluation *v, bool best,
-                        const char *items);
+                        const char *items, bool brief);
 
 typedef struct {
     int columns;       /* of the terminal */

@@ -92,12 +92,16 @@ Test(train_report_text, line_of_an_evaluation)
 {
     char text[512];
     ts_evaluation v = {.items = 10000, .loss = 0.5, .recon = 0.25, .mse = 0.25, .l1 = 0.1, .psnr = 12.04, .ssim = NAN};
-    ts_evaluation_text(text, sizeof text, 50, TS_SPLIT_VAL, &v, true, "images");
+    ts_evaluation_text(text, sizeof text, 50, TS_SPLIT_VAL, &v, true, "images", false);
     cr_expect_str_eq(text, "step 50, val  loss 0.5000  mse 0.2500  l1 0.1000  psnr 12.04 dB  10000 images  best");
     v.ssim = 0.81234;
-    ts_evaluation_text(text, sizeof text, 50, TS_SPLIT_TRAIN, &v, false, "images");
+    ts_evaluation_text(text, sizeof text, 50, TS_SPLIT_TRAIN, &v, false, "images", false);
     cr_expect_str_eq(text, "step 50, train  loss 0.5000  mse 0.2500  l1 0.1000  psnr 12.04 dB  ssim 0.8123  "
                            "10000 images");
+    v.usage = (ts_usage){.codes = 240, .tokens = 100, .used = 70, .usage = 0.2917, .perplexity = 61.25, .ceiling = 100};
+    ts_evaluation_text(text, sizeof text, 50, TS_SPLIT_VAL, &v, true, "images", true);
+    cr_expect_str_eq(text, "step 50, val  loss 0.5000  mse 0.2500  psnr 12.04 dB  ssim 0.8123  usage 29.2%  "
+                           "perplexity 61.25  best");
 }
 
 /* ---- the bar ---- */
