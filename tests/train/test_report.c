@@ -20,6 +20,11 @@
 static temp_folder folder;
 static ts_experiment experiment;
 
+/* What was read, for teardown to free. */
+static ts_bytes texts[16];
+static json_t *objects[16];
+static int text_count, object_count;
+
 static void setup(void)
 {
     ts_error err = {0};
@@ -35,6 +40,10 @@ static void teardown(void)
 {
     ts_config_free(experiment.config);
     ts_device_close(experiment.device);
+    while (text_count)
+        ts_bytes_clear(&texts[--text_count]);
+    while (object_count)
+        json_decref(objects[--object_count]);
     temp_folder_remove(&folder);
 }
 
@@ -74,11 +83,20 @@ static void must_step(ts_report *report, int64_t step)
 static char *text_of(const char *run, const char *name)
 {
     char path[1024];
-    ts_bytes bytes;
     ts_error err = {0};
     snprintf(path, sizeof path, "%s/%s", run, name);
-    cr_assert_eq(ts_bytes_read(&bytes, path, 1 << 20, TS_ERR_DATA, &err), TS_OK, "%s", err.text);
-    return (char *)bytes.data;
+    cr_assert_lt(text_count, 16);
+    cr_assert_eq(ts_bytes_read(&texts[text_count], path, 1 << 20, TS_ERR_DATA, &err), TS_OK, "%s", err.text);
+    return (char *)texts[text_count++].data;
+}
+
+static const json_t *object_of(const char *run, const char *name)
+{
+    json_error_t why;
+    cr_assert_lt(object_count, 16);
+    objects[object_count] = json_loads(text_of(run, name), 0, &why);
+    cr_assert_not_null(objects[object_count], "%s", why.text);
+    return objects[object_count++];
 }
 
 static void expect_real(const json_t *o, const char *key, double value)
@@ -103,8 +121,9 @@ Test(train_report, directory_is_complete)
     char *config = text_of(run, "config.yaml"), *log = text_of(run, "log.txt"), *printed = NULL;
     cr_assert_eq(ts_config_print(experiment.config, false, &printed, NULL), TS_OK);
     cr_assert_str_eq(config, printed);
+    ts_free(printed);
     cr_assert_not_null(strstr(log, "  hello 7\n"));
-    json_t *env = json_loads(text_of(run, "env.json"), 0, NULL);
+    const json_t *env = object_of(run, "env.json");
     const char *keys[] = {"tessera", "compiler", "onednn", "hdf5", "device", "system", "machine"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         cr_expect(json_string_length(json_object_get(env, keys[i])) > 0, "%s", keys[i]);
@@ -117,8 +136,7 @@ Test(train_report, line_of_a_step)
     ts_report *report = must_open(run, false, 0);
     must_step(report, 10);
     ts_report_close(report);
-    json_t *o = json_loads(text_of(run, "metrics.jsonl"), 0, NULL);
-    cr_assert_not_null(o);
+    const json_t *o = object_of(run, "metrics.jsonl");
     cr_expect_eq(json_integer_value(json_object_get(o, "step")), 10);
     cr_expect_str_eq(json_string_value(json_object_get(o, "split")), "train");
     expect_real(o, "loss", 1.25);
@@ -146,7 +164,7 @@ Test(train_report, usage_that_was_not_measured_is_null)
     m.usage = (ts_usage){.codes = 4};
     cr_assert_eq(ts_report_step(report, &m, NULL), TS_OK);
     ts_report_close(report);
-    json_t *o = json_loads(text_of(run, "metrics.jsonl"), 0, NULL);
+    const json_t *o = object_of(run, "metrics.jsonl");
     const char *keys[] = {"usage", "perplexity", "perplexity_ceiling", "used"};
     for (int i = 0; i < 4; i++)
         cr_expect(json_is_null(json_object_get(o, keys[i])), "%s", keys[i]);
@@ -170,7 +188,7 @@ Test(train_report, line_of_an_evaluation)
                        .usage = ts_usage_of((int64_t[]){1, 1}, 2, 0)};
     cr_assert_eq(ts_report_evaluation(report, 20, TS_SPLIT_VAL, &v, true, NULL), TS_OK);
     ts_report_close(report);
-    json_t *o = json_loads(text_of(run, "metrics.jsonl"), 0, NULL);
+    const json_t *o = object_of(run, "metrics.jsonl");
     cr_expect_eq(json_integer_value(json_object_get(o, "step")), 20);
     cr_expect_str_eq(json_string_value(json_object_get(o, "split")), "val");
     expect_real(o, "loss", 0.5);
