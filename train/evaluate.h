@@ -22,8 +22,12 @@ typedef struct {
     int64_t *counts; /* [K], owned: ts_evaluation_clear */
 } ts_evaluation;
 
-/* Runs over `split` (at most train.eval_limit items); ema as ts_inference_open. With `samples` > 0 the first so many
- * items and their reconstructions are kept in originals, outputs ([samples, item], caller's memory). */
+/* Runs over `split` (at most train.eval_limit items), in batches of train.eval_batch or train.batch; ema as
+ * ts_inference_open. With `samples` > 0 the first so many items and their reconstructions are kept in originals,
+ * outputs
+ * ([samples, item], caller's memory); where fewer are evaluated (result->items), the rest is left alone.
+ * Sums do not depend on threads or batches beyond what the kernels' results do. Without ids the counts are 0.
+ * Errors: of the data, the device, out of memory; then there is nothing to clear. */
 ts_status ts_evaluate(ts_experiment *e, ts_split split, bool ema, int64_t samples, float *originals, float *outputs,
                       ts_evaluation *result, ts_error *err);
 void ts_evaluation_clear(ts_evaluation *result);
