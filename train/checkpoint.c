@@ -87,11 +87,12 @@ static ts_status add_state(ts_container_writer *w, const ts_experiment *e, const
     json_t *item = json_array();
     for (int i = 0; i < e->tokenizer.item.rank; i++)
         json_array_append_new(item, json_integer(e->tokenizer.item.dim[i]));
-    json_t *root = json_pack(
-        "{sI sI sI sI so sI sI so sb so ss}", "step", (json_int_t)s->step, "applied", (json_int_t)s->applied, "skipped",
-        (json_int_t)s->skipped, "rolled_back", (json_int_t)s->rolled_back, "best", number(s->best), "best_step",
-        (json_int_t)s->best_step, "evaluations_since_best", (json_int_t)s->evaluations_since_best, "seconds",
-        number(s->seconds), "initialised", s->initialised, "item", item, "range", ts_range_names[e->range]);
+    json_t *root =
+        json_pack("{sI sI sI sI so sI sI sI so sb so ss}", "step", (json_int_t)s->step, "applied",
+                  (json_int_t)s->applied, "skipped", (json_int_t)s->skipped, "rolled_back", (json_int_t)s->rolled_back,
+                  "best", number(s->best), "best_step", (json_int_t)s->best_step, "evaluations_since_best",
+                  (json_int_t)s->evaluations_since_best, "evaluated_step", (json_int_t)s->evaluated_step, "seconds",
+                  number(s->seconds), "initialised", s->initialised, "item", item, "range", ts_range_names[e->range]);
     char *text = root ? json_dumps(root, JSON_REAL_PRECISION(17) | JSON_SORT_KEYS | JSON_INDENT(1)) : NULL;
     json_decref(root);
     if (!text)
@@ -168,9 +169,13 @@ static bool read_integers(const json_t *root, ts_train_state *s)
     const struct {
         const char *key;
         int64_t *value;
-    } fields[] = {{"step", &s->step},           {"applied", &s->applied},
-                  {"skipped", &s->skipped},     {"rolled_back", &s->rolled_back},
-                  {"best_step", &s->best_step}, {"evaluations_since_best", &s->evaluations_since_best}};
+    } fields[] = {{"step", &s->step},
+                  {"applied", &s->applied},
+                  {"skipped", &s->skipped},
+                  {"rolled_back", &s->rolled_back},
+                  {"best_step", &s->best_step},
+                  {"evaluations_since_best", &s->evaluations_since_best},
+                  {"evaluated_step", &s->evaluated_step}};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         const json_t *value = json_object_get(root, fields[i].key);
         if (!json_is_integer(value) || json_integer_value(value) < 0)

@@ -15,8 +15,9 @@ typedef struct {
     double best; /* best value of train.best so far; NAN before the first evaluation */
     int64_t best_step;
     int64_t evaluations_since_best;
-    double seconds;   /* of training so far, over all resumed parts */
-    bool initialised; /* data-dependent initialisation has run */
+    int64_t evaluated_step; /* the last step that was evaluated */
+    double seconds;         /* of training so far, over all resumed parts */
+    bool initialised;       /* data-dependent initialisation has run */
 } ts_train_state;
 
 /* Saves atomically: temporary file, verified, fsync, rename; the file that was there is kept as <name>.prev.h5 if

@@ -287,6 +287,8 @@ static ts_status draw_pictures(trainer *t, const float *originals, const float *
 static ts_status evaluate(trainer *t, ts_error *err)
 {
     int64_t samples = t->e.val_data->count < SAMPLES ? t->e.val_data->count : SAMPLES;
+    if (train_of(t)->eval_limit > 0 && train_of(t)->eval_limit < samples)
+        samples = train_of(t)->eval_limit;
     int64_t item = ts_shape_count(t->e.tokenizer.item);
     float *pictures = ts_alloc(2 * (size_t)(samples * item) * sizeof *pictures);
     ts_evaluation v = {0};
@@ -301,6 +303,7 @@ static ts_status evaluate(trainer *t, ts_error *err)
         t->state.best_step = t->state.step;
     }
     t->state.evaluations_since_best = best ? 0 : t->state.evaluations_since_best + 1;
+    t->state.evaluated_step = t->state.step;
     TS_GO(ts_report_evaluation(t->report, t->state.step, TS_SPLIT_VAL, &v, best, err));
     TS_GO(draw_pictures(t, pictures, pictures + samples * item, samples, &v, err));
     if (best)
@@ -346,13 +349,21 @@ static ts_status log_step(trainer *t, ts_error *err)
     return TS_OK;
 }
 
+/* An evaluation that is due and was not made. After a signal there is none: the run leaves within a step and a save,
+ * and makes it up when it is resumed. */
+static ts_status evaluate_if_due(trainer *t, ts_error *err)
+{
+    bool is_due = due(train_of(t)->eval_every, t->state.step) || t->state.step == train_of(t)->steps;
+    if (!is_due || t->state.evaluated_step == t->state.step || ts_signals_received())
+        return TS_OK;
+    return evaluate(t, err);
+}
+
 /* Evaluations and checkpoints are no part of the speed: the window is moved on by the time that they took. */
 static ts_status housekeeping(trainer *t, bool last, ts_error *err)
 {
     double start = now();
-    bool evaluates = due(train_of(t)->eval_every, t->state.step) || t->state.step == train_of(t)->steps;
-    if (evaluates)
-        TS_TRY(evaluate(t, err));
+    TS_TRY(evaluate_if_due(t, err));
     if (last || due(train_of(t)->checkpoint_every, t->state.step))
         TS_TRY(save_last(t, err));
     t->window.started += now() - start;
@@ -364,6 +375,8 @@ static ts_status loop(trainer *t, ts_error *err)
     const char *why = NULL;
     if (t->state.step == 0 && train_of(t)->on_nonfinite == TS_NONFINITE_ROLLBACK)
         TS_TRY(save_last(t, err)); /* something to roll back to */
+    if (t->state.step > 0)
+        TS_TRY(evaluate_if_due(t, err));
     while (t->state.step < train_of(t)->steps && !why) {
         ts_batch batch;
         bool ok;
