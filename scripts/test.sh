@@ -33,7 +33,7 @@ skipped=$(grep -ac '^SKIPPED' "$log" || true)
 echo
 if [ "$skipped" != 0 ]; then
     echo "Skipped:"
-    grep -a '^SKIPPED' "$log" | sed 's/^SKIPPED /    /' | sort | uniq -c
+    grep -a '^SKIPPED' "$log" | sed "s|^SKIPPED |    |; s|$PWD/||" | sort | uniq -c
 fi
 echo "$summary"
 echo "Skipped: $skipped"
