@@ -182,8 +182,7 @@ Test(autograd_elementwise, extremes_match_the_reference)
         int64_t n;
         double *x = built_case_read(&a, a.y, &n), *y = built_case_read(&b, b.y, &n);
         for (int64_t i = 0; i < n; i++)
-            cr_expect(x[i] == y[i] || (isnan(x[i]) && isnan(y[i])) ||
-                          fabs(x[i] - y[i]) <= 3e-7 * fmax(1, fabs(x[i])),
+            cr_expect(x[i] == y[i] || (isnan(x[i]) && isnan(y[i])) || fabs(x[i] - y[i]) <= 3e-7 * fmax(1, fabs(x[i])),
                       "case %zu, x = %g: %g, expected %g", k, a.host[0][i], y[i], x[i]);
         free(x);
         free(y);
