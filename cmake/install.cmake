@@ -43,4 +43,11 @@ if(TARGET tessera_program)
         set_target_properties(tessera_program PROPERTIES INSTALL_RPATH "$ORIGIN/${to_libraries}")
     endif()
     install(TARGETS tessera_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    # The program writes its own manual, from the tables that its commands are checked against.
+    add_custom_command(TARGET tessera_program POST_BUILD VERBATIM
+        COMMAND tessera_program config --man > ${CMAKE_CURRENT_BINARY_DIR}/tessera.1
+        COMMAND tessera_program config --completion=bash > ${CMAKE_CURRENT_BINARY_DIR}/tessera.bash)
+    install(FILES ${CMAKE_CURRENT_BINARY_DIR}/tessera.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+    install(FILES ${CMAKE_CURRENT_BINARY_DIR}/tessera.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions
+            RENAME tessera)
 endif()

@@ -37,6 +37,11 @@ if [ "$skipped" != 0 ]; then
 fi
 echo "$summary"
 echo "Skipped: $skipped"
+# Criterion takes no notice of what a test's process says while it ends.
+if grep -aqE 'ERROR: (Address|Leak)Sanitizer|: runtime error: ' "$log"; then
+    echo "test.sh: a sanitizer found something; see $log" >&2
+    status=1
+fi
 case $summary in
     *"Tested: 0 "*)
         echo "test.sh: no suite's name holds \"${1:-}\" (build/$preset/tessera-tests --list names them)" >&2
