@@ -351,7 +351,7 @@ Test(train_bad_input, full_disk_behind_a_file)
     float values[192] = {0};
     snprintf(last, sizeof last, "%s", tiny_run(&folder));
     const char *input = h5_file("input.h5", ts_shape_of(1, 8, 8, 3), values), *to = kept_path(&folder, "t.h5");
-    REFUSED_IN(((circumstances){.file_limit = 100}), 3, "t.h5", "encode", last, input, "-o", to);
+    REFUSED_IN(((circumstances){.file_limit = 2000}), 3, "t.h5", "encode", last, input, "-o", to);
     cr_expect_neq(access(to, F_OK), 0);
     REFUSED_IN(((circumstances){.out = "/dev/full"}), 1, "standard output", "config", "--list");
     REFUSED_IN(((circumstances){.out = "/dev/full"}), 1, "standard output", "eval", last, "--json");
