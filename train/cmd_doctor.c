@@ -40,7 +40,7 @@ static int64_t meminfo(const char *key)
     FILE *file = fopen("/proc/meminfo", "r");
     while (file && value < 0 && fgets(line, sizeof line, file))
         if (strncmp(line, key, n) == 0 && line[n] == ':')
-            sscanf(line + n + 1, "%lld", &value);
+            value = strtoll(line + n + 1, NULL, 10);
     if (file)
         fclose(file);
     return value;
@@ -219,7 +219,7 @@ static json_t *warnings(const json_t *openmp)
         json_array_append_new(all,
                               json_string("two OpenMP runtimes are loaded: their threads will fight for the cores; "
                                           "build oneDNN and the program with the same one"));
-    if (omp && atoi(omp) > usable_cores())
+    if (omp && strtol(omp, NULL, 10) > usable_cores())
         json_array_append_new(all, json_string("OMP_NUM_THREADS is larger than the usable cores"));
     if (disk_here >= 0 && disk_here < little)
         json_array_append_new(all, json_string("less than 1 GiB is free on this disk"));

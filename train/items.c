@@ -135,20 +135,28 @@ static ts_status fit(const ts_image *image, ts_shape item, const char *path, uin
     return status;
 }
 
-static ts_status read_picture(const ts_items *items, const char *path, float *out, ts_error *err)
+static ts_status to_floats(const ts_items *items, const ts_image *image, const char *path, float *out, ts_error *err)
 {
-    ts_image image;
     int64_t n = ts_shape_count(items->item);
-    TS_TRY(ts_image_read(&image, path, (int)items->item.dim[2], TS_ERR_DATA, err));
+    if (image->height == items->item.dim[0] && image->width == items->item.dim[1]) {
+        ts_pixels_to_float(items->range, image->pixels, n, out);
+        return TS_OK;
+    }
     uint8_t *pixels = ts_alloc((size_t)n);
-    ts_status status = pixels ? TS_OK : ts_out_of_memory(err, (size_t)n);
-    if (status == TS_OK && image.height == items->item.dim[0] && image.width == items->item.dim[1])
-        memcpy(pixels, image.pixels, (size_t)n);
-    else if (status == TS_OK)
-        status = fit(&image, items->item, path, pixels, err);
+    if (!pixels)
+        return ts_out_of_memory(err, (size_t)n);
+    ts_status status = fit(image, items->item, path, pixels, err);
     if (status == TS_OK)
         ts_pixels_to_float(items->range, pixels, n, out);
     ts_free(pixels);
+    return status;
+}
+
+static ts_status read_picture(const ts_items *items, const char *path, float *out, ts_error *err)
+{
+    ts_image image = {0};
+    TS_TRY(ts_image_read(&image, path, (int)items->item.dim[2], TS_ERR_DATA, err));
+    ts_status status = to_floats(items, &image, path, out, err);
     ts_image_clear(&image);
     return status;
 }

@@ -103,7 +103,7 @@ static ts_status read_attributes(ts_tokens *t, ts_h5 *file, ts_arena *arena, ts_
 
 static ts_status read_all(ts_tokens *t, ts_h5 *file, const char *path, ts_arena *arena, ts_error *err)
 {
-    ts_tensor ids, lengths;
+    ts_tensor ids = {0}, lengths = {0};
     ts_h5_strings names;
     TS_TRY(read_numbers(file, path, "/tokens", 3, arena, &ids, err));
     TS_TRY(read_numbers(file, path, "/lengths", 1, arena, &lengths, err));

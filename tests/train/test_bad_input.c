@@ -102,47 +102,47 @@ static char *data_path(const char *path)
     return text;
 }
 
-#define DATA_REFUSED(kind, path, text)                                                                                 \
-    TRAIN_REFUSED(3, text, config, "data.kind=" kind, data_path(path), "train.batch=1")
+#define DATA_REFUSED(kind, path, text) TRAIN_REFUSED(3, text, config, kind, data_path(path), "train.batch=1")
 
 Test(train_bad_input, idx)
 {
-    DATA_REFUSED("idx", "/nowhere", "/nowhere: expected a folder or a file of images");
-    DATA_REFUSED("idx", idx_file("empty", 0), "empty");
-    DATA_REFUSED("idx", idx_file("cut", 100), "cut: expected");
-    DATA_REFUSED("idx", idx_file("longer", sizeof idx_head + 129), "longer: expected");
-    DATA_REFUSED("idx", text_file("text", "no images at all"), "00 00 08");
-    DATA_REFUSED("idx", kept_write(&folder, "labels", "\0\0\x08\1\0\0\0\1\7", 9), "labels");
-    DATA_REFUSED("idx", kept_write(&folder, "broken.gz", "\x1f\x8b\x08\0\0\0\0\0\0\3\1\2\3", 13), "broken.gz");
-    DATA_REFUSED("idx", folder.path, "expected train-images-idx3-ubyte");
+    DATA_REFUSED("data.kind=idx", "/nowhere", "/nowhere: expected a folder or a file of images");
+    DATA_REFUSED("data.kind=idx", idx_file("empty", 0), "empty");
+    DATA_REFUSED("data.kind=idx", idx_file("cut", 100), "cut: expected");
+    DATA_REFUSED("data.kind=idx", idx_file("longer", sizeof idx_head + 129), "longer: expected");
+    DATA_REFUSED("data.kind=idx", text_file("text", "no images at all"), "00 00 08");
+    DATA_REFUSED("data.kind=idx", kept_write(&folder, "labels", "\0\0\x08\1\0\0\0\1\7", 9), "labels");
+    DATA_REFUSED("data.kind=idx", kept_write(&folder, "broken.gz", "\x1f\x8b\x08\0\0\0\0\0\0\3\1\2\3", 13),
+                 "broken.gz");
+    DATA_REFUSED("data.kind=idx", folder.path, "expected train-images-idx3-ubyte");
 }
 
 Test(train_bad_input, cifar)
 {
     char *record = calloc(1, 3073);
     cr_assert_not_null(record);
-    DATA_REFUSED("cifar", folder.path, "expected a folder with data_batch_1.bin");
+    DATA_REFUSED("data.kind=cifar", folder.path, "expected a folder with data_batch_1.bin");
     for (int i = 1; i <= 5; i++) {
         char name[40];
         snprintf(name, sizeof name, "c/data_batch_%d.bin", i);
         kept_write(&folder, name, record, i == 3 ? 3000 : 3073);
     }
-    DATA_REFUSED("cifar", kept_path(&folder, "c"), "data_batch_3.bin: expected records of 3073 bytes");
+    DATA_REFUSED("data.kind=cifar", kept_path(&folder, "c"), "data_batch_3.bin: expected records of 3073 bytes");
     free(record);
 }
 
 Test(train_bad_input, pictures)
 {
-    DATA_REFUSED("folder", "/nowhere", "/nowhere");
+    DATA_REFUSED("data.kind=folder", "/nowhere", "/nowhere");
     mkdir(kept_path(&folder, "none"), 0700);
-    DATA_REFUSED("folder", kept_path(&folder, "none"), "found none");
+    DATA_REFUSED("data.kind=folder", kept_path(&folder, "none"), "found none");
     uint8_t pixels[64] = {0};
     for (int i = 0; i < 4; i++) {
         char name[20];
         snprintf(name, sizeof name, "p/%d.png", i);
         kept_write(&folder, name, "\x89PNG\r\n\x1a\n broken", 15);
     }
-    DATA_REFUSED("folder", kept_path(&folder, "p"), ".png");
+    DATA_REFUSED("data.kind=folder", kept_path(&folder, "p"), ".png");
     ts_image image = {8, 8, 1, pixels};
     cr_assert_eq(ts_image_write_png(kept_path(&folder, "p/0.png"), &image, NULL), TS_OK);
     TRAIN_REFUSED(3, ".png", config, "data.kind=folder", data_path(kept_path(&folder, "p")), "train.batch=2",
@@ -165,15 +165,16 @@ static const char *h5_file(const char *name, ts_shape shape, const float *values
 Test(train_bad_input, hdf5)
 {
     float values[8 * 64] = {0};
-    DATA_REFUSED("hdf5", "/nowhere.h5", "/nowhere.h5");
-    DATA_REFUSED("hdf5", text_file("empty.h5", ""), "empty.h5");
-    DATA_REFUSED("hdf5", text_file("text.h5", "this is no HDF5"), "text.h5");
-    DATA_REFUSED("hdf5", h5_file("flat.h5", ts_shape_of(8, 64), values), "flat.h5");
+    DATA_REFUSED("data.kind=hdf5", "/nowhere.h5", "/nowhere.h5");
+    DATA_REFUSED("data.kind=hdf5", text_file("empty.h5", ""), "empty.h5");
+    DATA_REFUSED("data.kind=hdf5", text_file("text.h5", "this is no HDF5"), "text.h5");
+    DATA_REFUSED("data.kind=hdf5", h5_file("flat.h5", ts_shape_of(8, 64), values), "flat.h5");
     values[5 * 64 + 3] = NAN;
-    DATA_REFUSED("hdf5", h5_file("nan.h5", ts_shape_of(8, 8, 8), values), "item 5, value 3: expected finite values");
+    DATA_REFUSED("data.kind=hdf5", h5_file("nan.h5", ts_shape_of(8, 8, 8), values),
+                 "item 5, value 3: expected finite values");
     size_t bytes;
     char *whole = file_content(kept_path(&folder, "nan.h5"), &bytes);
-    DATA_REFUSED("hdf5", kept_write(&folder, "cut.h5", whole, bytes / 2), "cut.h5");
+    DATA_REFUSED("data.kind=hdf5", kept_write(&folder, "cut.h5", whole, bytes / 2), "cut.h5");
     free(whole);
 }
 
