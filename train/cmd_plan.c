@@ -50,17 +50,25 @@ static bool item_of_options(const ts_config *config, ts_shape *item, ts_range *r
     return true;
 }
 
-/* From --item, from the options, else from the data itself. */
-static ts_status find_item(ts_experiment *e, const char *typed, ts_error *err)
+/* From --item, from the options, from the data itself; where that is not there (yet), an IDX set is taken for one of
+ * MNIST's family. *source says which. */
+static ts_status find_item(ts_experiment *e, const char *typed, const char **source, ts_error *err)
 {
     ts_shape item = {0};
     ts_range range = TS_RANGE_SIGNED;
+    *source = typed ? "--item" : "the config";
     if (typed)
         TS_TRY(parse_item(typed, &item, err));
-    else if (!item_of_options(e->config, &item, &range))
-        return ts_experiment_open_data(e, TS_SPLIT_TRAIN, err) == TS_OK
-                   ? TS_OK
-                   : ts_error_prefix(err, "the shape of an item is in the data (or give it: --item 28x28x1)");
+    else if (!item_of_options(e->config, &item, &range)) {
+        *source = "the data";
+        ts_status status = ts_experiment_open_data(e, TS_SPLIT_TRAIN, err);
+        if (status == TS_OK)
+            return TS_OK;
+        if (status != TS_ERR_DATA || ts_dataset_kinds[ts_config_kind(e->config, "data")] != &ts_dataset_idx)
+            return ts_error_prefix(err, "the shape of an item is in the data (or give it: --item 28x28x1)");
+        *source = "assumed, as MNIST has it: the data cannot be read (else give --item)";
+        item = ts_shape_of(28, 28, 1);
+    }
     return ts_experiment_set_item(e, item, range, err);
 }
 
@@ -101,10 +109,11 @@ static json_t *variables(const ts_store *store)
     return all;
 }
 
-static json_t *tokens(const ts_tokenizer *t)
+static json_t *tokens(const ts_tokenizer *t, const char *source)
 {
     json_t *all = json_object();
     json_object_set_new(all, "item", ts_answer_shape(t->item));
+    json_object_set_new(all, "item_from", json_string(source));
     json_object_set_new(all, "shape", ts_answer_shape(t->tokens));
     json_object_set_new(all, "per_item", json_integer(ts_shape_count(t->tokens) * t->info.groups));
     json_object_set_new(all, "codes", json_integer(t->info.codes));
@@ -164,7 +173,7 @@ static json_t *duration(const work *w, const ts_train_options *o)
     return all;
 }
 
-static json_t *answer(const ts_experiment *e, const ts_training *t, const ts_rates *rates)
+static json_t *answer(const ts_experiment *e, const ts_training *t, const char *source, const ts_rates *rates)
 {
     work w = {0};
     add_work(&w, t->step, rates, (double)e->train->accumulate);
@@ -173,7 +182,7 @@ static json_t *answer(const ts_experiment *e, const ts_training *t, const ts_rat
     json_object_set_new(all, "model", json_string(e->tokenizer.model->name));
     json_object_set_new(all, "quantizer", json_string(e->tokenizer.quantizer->name));
     json_object_set_new(all, "batch", json_integer(e->train->batch));
-    json_object_set_new(all, "tokens", tokens(&e->tokenizer));
+    json_object_set_new(all, "tokens", tokens(&e->tokenizer, source));
     json_object_set_new(all, "parameters", parameters(e->store));
     json_object_set_new(all, "step", step_costs(&w, rates));
     json_object_set_new(all, "memory", memory(e, ts_program_plan(t->step)));
@@ -193,13 +202,14 @@ static ts_status plan(ts_experiment *e, const ts_arguments *a, ts_error *err)
     ts_inference inference = {0};
     ts_rates rates;
     int64_t batch = e->train->eval_batch ? e->train->eval_batch : e->train->batch;
-    TS_TRY(find_item(e, ts_arguments_text(a, "item"), err));
+    const char *source;
+    TS_TRY(find_item(e, ts_arguments_text(a, "item"), &source, err));
     TS_TRY(ts_training_open(&training, e, err));
     ts_status status = ts_inference_open(&inference, e, TS_FORWARD, batch, false, err);
     if (status == TS_OK && ts_arguments_flag(a, "nodes"))
         ts_graph_print(training.graph, print_line, stdout);
     else if (status == TS_OK && (status = ts_rates_measure(e->device, &rates, err)) == TS_OK)
-        status = ts_answer_show(answer(e, &training, &rates), ts_arguments_flag(a, "json"), stdout, err);
+        status = ts_answer_show(answer(e, &training, source, &rates), ts_arguments_flag(a, "json"), stdout, err);
     ts_inference_close(&inference);
     ts_training_close(&training);
     return status;
