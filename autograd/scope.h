@@ -14,6 +14,7 @@ typedef struct {
     ts_store *store;
     const char *path; /* "" at the top */
     ts_mode mode;
+    bool hold_state; /* layers leave their running state as it is, also in TRAIN: a pass beside the steps */
     int block;       /* TS_BLOCK_VALUE, or TS_BLOCK_EMA to read the moving averages of the parameters */
     ts_value random; /* i64 [2]: seed, step; absent where nothing is drawn */
 } ts_scope;

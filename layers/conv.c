@@ -24,6 +24,8 @@ static ts_conv_opts both_axes(ts_conv_layer o)
 {
     return (ts_conv_opts){.stride = {o.stride, o.stride},
                           .pad = {o.pad, o.pad},
+                          .pad_after = {o.pad_after, o.pad_after},
+                          .asymmetric = o.asymmetric,
                           .dilation = {o.dilation, o.dilation},
                           .groups = o.groups};
 }
@@ -53,6 +55,11 @@ ts_value ts_conv1d_layer(ts_scope s, ts_value x, int64_t out, ts_conv_layer o)
     int64_t in = ts_dim(x, -1) / or_one(o.groups);
     double bound = init_bound(o.kernel, in);
     ts_value w = ts_conv_param(s, "weight", ts_shape_of(out, o.kernel, in), TS_UNIFORM(-bound, bound));
-    ts_conv_opts opts = {.stride = {o.stride}, .pad = {o.pad}, .dilation = {o.dilation}, .groups = o.groups};
+    ts_conv_opts opts = {.stride = {o.stride},
+                         .pad = {o.pad},
+                         .pad_after = {o.pad_after},
+                         .asymmetric = o.asymmetric,
+                         .dilation = {o.dilation},
+                         .groups = o.groups};
     return ts_conv1d(x, w, bias_of(s, out, bound, o.no_bias), opts);
 }

@@ -9,6 +9,8 @@
 typedef struct {
     int64_t kernel, stride, pad, dilation, groups;
     bool no_bias;
+    bool asymmetric; /* `pad` zeros before and `pad_after` behind, instead of `pad` on both sides */
+    int64_t pad_after;
 } ts_conv_layer;
 
 /* x [B, H, W, in] -> [B, H', W', out]; weight [out, k, k, in/groups], bias [out]. torch.nn.Conv2d */

@@ -1,5 +1,5 @@
 /* A model: an encoder and a decoder around any quantizer. A kind is one file of this folder, one line of registry.c and
- * one option table. Images are [B, H, W, C]. */
+ * one option table. Images are [B, H, W, C], motion is [B, T, C]. */
 #ifndef TS_MODELS_MODEL_H
 #define TS_MODELS_MODEL_H
 
@@ -10,7 +10,8 @@ typedef struct ts_model_kind {
     const char *name; /* "image_classic" */
     const ts_option_table *table;
 
-    /* Does the model take items of this shape ([H, W, C])? Fills the shape of an item's tokens ([h, w]).
+    /* Does the model take items of this shape ([H, W, C] or [T, C])? Fills the shape of an item's tokens
+     * ([h, w] or [t]).
      * Errors: usage, naming what does not fit. */
     ts_status (*check)(const void *options, ts_shape item, ts_shape *tokens, ts_error *err);
 

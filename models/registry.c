@@ -4,10 +4,12 @@
 #include "models/image_classic.h"
 #include "models/image_small.h"
 #include "models/model.h"
+#include "models/motion_conv.h"
 
 const ts_model_kind *const ts_model_kinds[] = {
     &ts_image_small_kind,
     &ts_image_classic_kind,
+    &ts_motion_conv_kind,
     NULL,
 };
 

@@ -43,6 +43,7 @@ bool ts_tokenizer_init(ts_scope s, const ts_tokenizer *t, ts_value x)
 {
     if (!t->quantizer->init)
         return false;
+    s.hold_state = true; /* the same batch comes again as the first step's */
     t->quantizer->init(ts_sub(s, "quantizer"), t->quantizer_options, encoder(s, t, x));
     return true;
 }

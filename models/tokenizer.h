@@ -11,8 +11,8 @@ typedef struct {
     const void *model_options;
     const ts_quantizer_kind *quantizer;
     const void *quantizer_options;
-    ts_shape item;          /* [H, W, C] */
-    ts_shape tokens;        /* filled by ts_tokenizer_check: [h, w] */
+    ts_shape item;          /* [H, W, C] or [T, C] */
+    ts_shape tokens;        /* filled by ts_tokenizer_check: [h, w] or [t] */
     ts_quantizer_info info; /* filled by ts_tokenizer_check */
 } ts_tokenizer;
 

@@ -6,6 +6,7 @@
 
 #include "autograd/index.h"
 #include "autograd/node.h"
+#include "autograd/random.h"
 #include "core/files/layout.h"
 #include "quant/stats.h"
 
@@ -140,6 +141,28 @@ ts_value golden_graph_variable(const golden_graph *g, const char *path)
             strcmp(graph->values[i].name, path) == 0)
             return ts_value_at(g->scope.graph, i);
     return TS_ABSENT;
+}
+
+golden_draws golden_graph_draws(golden_graph *g, const char *path, const char *name)
+{
+    golden_draws draws = {TS_ABSENT, name};
+    if (golden_find(g->bench->c, path))
+        draws.input = ts_replace_with_input(g->scope.graph, TS_OP_random_normal, name);
+    return draws;
+}
+
+void golden_graph_feed(golden_graph *g, const char *prefix, const golden_draws *draws)
+{
+    if (!ts_present(draws->input))
+        return;
+    const char *path = joined(g, prefix, draws->name);
+    const ts_tensor *t = golden_tensor(g->bench->c, path);
+    ts_shape wanted = ts_value_shape(draws->input);
+    if (t->shape.rank == 2 && t->shape.dim[0] >= wanted.dim[0] && t->shape.dim[1] == wanted.dim[1])
+        ts_program_set(g->program, draws->input, t->data);
+    else
+        golden_fail(g->bench->c, "%s is %s, expected at least %s", path, ts_shape_print(t->shape).text,
+                    ts_shape_print(wanted).text);
 }
 
 bool golden_graph_plan(golden_graph *g)

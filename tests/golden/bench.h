@@ -66,6 +66,18 @@ void golden_graph_expect_state(golden_graph *g, const char *variable, const char
 void golden_graph_expect_usage(golden_graph *g, ts_value ids, int64_t codes, double epsilon, const char *perplexity,
                                const char *share);
 
+/* Recorded draws in the place of the graph's random node, which becomes an input. */
+typedef struct {
+    ts_value input; /* absent: nothing is drawn */
+    const char *name;
+} golden_draws;
+
+/* Replaces the node where the case has a tensor `path`; `name` is that of the tensor behind the prefix of a run. */
+golden_draws golden_graph_draws(golden_graph *g, const char *path, const char *name);
+/* Fills the input before a run. The file holds draws for every repetition of the batch, the graph asks for as many as
+ * there are codes. */
+void golden_graph_feed(golden_graph *g, const char *prefix, const golden_draws *draws);
+
 /* The graph's value of a variable that it opened; absent where it did not. */
 ts_value golden_graph_variable(const golden_graph *g, const char *path);
 

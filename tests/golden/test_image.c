@@ -5,18 +5,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "autograd/differentiate.h"
-#include "autograd/node.h"
 #include "autograd/ops.h"
 #include "models/image_classic.h"
 #include "models/tokenizer.h"
 #include "quant/vector.h"
-#include "tests/golden/bench.h"
+#include "tests/golden/steps.h"
 #include "tests/golden/walk.h"
 
 typedef struct {
     golden_case *c;
-    double lr, beta1, beta2, eps, variance;
+    double variance;
     ts_image_classic_options model;
     ts_vector_options vector;
     ts_vector_ema_options ema;
@@ -24,7 +22,8 @@ typedef struct {
     ts_tensor x; /* [steps, B, C, H, W] */
     golden_bench bench;
     golden_graph graph;
-    ts_value in_x, corrections;
+    golden_steps steps;
+    ts_value in_x;
 } image_case;
 
 /* ---- names ---- */
@@ -68,15 +67,18 @@ static const char *tensor_of(golden_case *c, const char *prefix, const char *our
     return prefix;
 }
 
+static const char *path_of(void *user, const ts_variable *v, golden_moment moment, int step)
+{
+    static const char *const prefixes[] = {"param/", "step0/grad/", "step0/after/", NULL, "step2/after/"};
+    const char *prefix = prefixes[moment == GOLDEN_AFTER ? 2 + step : (int)moment];
+    return prefix ? tensor_of(user, prefix, v->path) : NULL;
+}
+
 /* ---- building ---- */
 
 static void read_attributes(image_case *t)
 {
     golden_case *c = t->c;
-    t->lr = golden_real(c, "lr");
-    t->beta1 = golden_real(c, "beta1");
-    t->beta2 = golden_real(c, "beta2");
-    t->eps = golden_real(c, "adam_eps");
     t->variance = golden_real(c, "data_variance");
     t->model = (ts_image_classic_options){.hidden = golden_int(c, "num_hiddens"),
                                           .residual_hidden = golden_int(c, "num_residual_hiddens"),
@@ -128,142 +130,28 @@ static ts_value build_forward(image_case *t, ts_quantized *q)
     return loss;
 }
 
-/* Into the gradient block, as in training. */
-static void build_gradients(image_case *t, ts_value loss)
-{
-    enum { MOST = 64 };
-    golden_graph *g = &t->graph;
-    ts_value wrt[MOST], gradient[MOST];
-    const ts_variable *variable[MOST];
-    int count = 0;
-    for (int i = 0; i < ts_store_count(t->bench.store); i++) {
-        const ts_variable *v = ts_store_at(t->bench.store, i);
-        if (v->role == TS_ROLE_STATE)
-            continue;
-        cr_assert_lt(count, MOST);
-        variable[count] = v;
-        wrt[count++] = golden_graph_variable(g, v->path);
-    }
-    ts_differentiate(loss, count, wrt, gradient);
-    for (int i = 0; i < count; i++) {
-        if (!gradient[i].graph)
-            golden_fail(t->c, "no gradient arrives at %s", variable[i]->path);
-        ts_bind(gradient[i], t->bench.store, variable[i], TS_BLOCK_GRAD);
-    }
-}
-
-static void build_adam(image_case *t)
-{
-    ts_graph *graph = t->graph.scope.graph;
-    ts_value block[4];
-    ts_error err = {0};
-    static const int blocks[4] = {TS_BLOCK_VALUE, TS_BLOCK_GRAD, TS_BLOCK_M, TS_BLOCK_V};
-    for (int i = 0; i < 4; i++) {
-        cr_assert_eq(ts_store_need(t->bench.store, blocks[i], &err), TS_OK, "%s", err.text);
-        block[i] = ts_block_value(graph, t->bench.store, blocks[i], 0, ts_store_trainable_count(t->bench.store));
-    }
-    t->corrections = ts_input(graph, "corrections", TS_F32, ts_shape_of(2));
-    ts_adamw(&(ts_adamw_operands){.value = block[0],
-                                  .grad = block[1],
-                                  .m = block[2],
-                                  .v = block[3],
-                                  .lr = ts_scalar(graph, t->lr),
-                                  .corrections = t->corrections,
-                                  .grad_scale = TS_ABSENT,
-                                  .ok = TS_ABSENT},
-             (ts_adamw_opts){.beta1 = t->beta1, .beta2 = t->beta2, .eps = t->eps, .coupled = true});
-}
-
 static void build_step(image_case *t)
 {
     ts_quantized q;
     ts_value statistics[TS_MAX_STATISTICS], loss = build_forward(t, &q);
     golden_bench_seal(&t->bench);
-    build_gradients(t, loss);
-    build_adam(t);
+    golden_steps_read(&t->steps);
+    golden_steps_build(&t->steps, loss);
     for (int i = 0; i < q.statistic_count; i++)
         statistics[i] = q.statistics[i].value;
     if (t->tokenizer.quantizer->update)
         t->tokenizer.quantizer->update(ts_sub(t->graph.scope, "quantizer"), t->tokenizer.quantizer_options, statistics,
                                        TS_ABSENT);
-    for (int i = 0; i < ts_store_count(t->bench.store); i++) {
-        const char *path = ts_store_at(t->bench.store, i)->path;
-        golden_bench_load(&t->bench, path, tensor_of(t->c, "param/", path));
-    }
-}
-
-/* ---- comparing ---- */
-
-static double largest(const ts_tensor *t)
-{
-    double most = 0;
-    for (int64_t i = 0; i < ts_shape_count(t->shape); i++)
-        most = fmax(most, fabs((double)((const float *)t->data)[i]));
-    return most;
-}
-
-/* Below 1e-7 a gradient is rounding noise of an exact 0. */
-static void compare_gradient(image_case *t, const ts_variable *v)
-{
-    const char *path = tensor_of(t->c, "step0/grad/", v->path);
-    const ts_tensor *expected = golden_tensor(t->c, path);
-    ts_tensor found = golden_bench_read(&t->bench, v, TS_BLOCK_GRAD);
-    if (largest(expected) >= 1e-7)
-        golden_compare(t->c, path, &found, expected, 5e-5, 0);
-}
-
-/* Adam normalises: an entry whose gradient is rounding noise moves by up to the rate in any direction. */
-static void compare_after(image_case *t, const ts_variable *v, const char *prefix, int step)
-{
-    const char *path = tensor_of(t->c, prefix, v->path);
-    const ts_tensor *expected = golden_tensor(t->c, path);
-    const ts_tensor *gradient = golden_find(t->c, tensor_of(t->c, "step0/grad/", v->path));
-    ts_tensor found = golden_bench_read(&t->bench, v, TS_BLOCK_VALUE);
-    int64_t n = ts_shape_count(found.shape);
-    if (!ts_shape_equal(found.shape, expected->shape)) {
-        golden_fail(t->c, "%s is %s, expected %s", path, ts_shape_print(found.shape).text,
-                    ts_shape_print(expected->shape).text);
-        return;
-    }
-    double noise = gradient ? 1e-5 * largest(gradient) : 0;
-    for (int64_t i = 0; i < n; i++) {
-        double a = (double)((float *)found.data)[i], b = (double)((float *)expected->data)[i];
-        bool moved = !gradient || fabs((double)((float *)gradient->data)[i]) > noise;
-        double allowed = moved ? 2e-5 : 2 * t->lr * (step + 1);
-        if (!(fabs(a - b) <= allowed)) {
-            golden_fail(t->c, "%s[%lld] is %.9g, expected %.9g (within %.3g)", path, (long long)i, a, b, allowed);
-            return;
-        }
-    }
-}
-
-static void compare_variables(image_case *t, int step)
-{
-    char prefix[32];
-    snprintf(prefix, sizeof prefix, "step%d/after/", step);
-    for (int i = 0; i < ts_store_count(t->bench.store); i++) {
-        const ts_variable *v = ts_store_at(t->bench.store, i);
-        if (step == 0 && v->role != TS_ROLE_STATE)
-            compare_gradient(t, v);
-        if (step != 1)
-            compare_after(t, v, prefix, step);
-    }
 }
 
 static void run_step(image_case *t, int step)
 {
-    char prefix[16];
     ts_tensor x = t->x;
     x.shape = ts_shape_from(4, t->x.shape.dim + 1);
     x.data = (char *)t->x.data + (size_t)step * ts_tensor_bytes(&x);
     x = golden_channels_last(t->c, &x);
-    float corrections[2] = {(float)(1 - pow(t->beta1, step + 1)), (float)(1 - pow(t->beta2, step + 1))};
     ts_program_set(t->graph.program, t->in_x, x.data);
-    ts_program_set(t->graph.program, t->corrections, corrections);
-    t->graph.tolerance = step == 0 ? 5e-5 : 5e-4;
-    snprintf(prefix, sizeof prefix, "step%d/", step);
-    golden_graph_run(&t->graph, prefix);
-    compare_variables(t, step);
+    golden_steps_run(&t->steps, step);
 }
 
 static void check(golden_case *c, ts_device *device)
@@ -276,6 +164,7 @@ static void check(golden_case *c, ts_device *device)
     golden_graph_open(&t.graph, &t.bench, TS_TRAIN);
     t.graph.channels_last = true;
     t.graph.floor = 0;
+    t.steps = (golden_steps){.graph = &t.graph, .user = c, .path_of = path_of, .coupled = true};
     build_step(&t);
     if (golden_graph_plan(&t.graph))
         for (int step = 0; step < t.x.shape.dim[0]; step++)

@@ -110,36 +110,6 @@ static void t2mgpt_vector(golden_case *c, ts_device *device)
 
 /* ---- the codebook is state: three steps ---- */
 
-/* Recorded draws in the place of the random node, where the graph has one: the file holds them for every repetition of
- * the batch, the graph asks for as many as there are codes. */
-typedef struct {
-    ts_value input; /* absent: nothing is drawn */
-    const char *name;
-} recorded;
-
-static recorded replace_draws(golden_graph *g, const char *path, const char *name)
-{
-    recorded r = {TS_ABSENT, name};
-    if (golden_find(g->bench->c, path))
-        r.input = ts_replace_with_input(g->scope.graph, TS_OP_random_normal, name);
-    return r;
-}
-
-static void feed(golden_graph *g, const char *prefix, const recorded *r)
-{
-    char path[64];
-    if (!ts_present(r->input))
-        return;
-    snprintf(path, sizeof path, "%s%s", prefix, r->name);
-    const ts_tensor *t = golden_tensor(g->bench->c, path);
-    ts_shape wanted = ts_value_shape(r->input);
-    if (t->shape.rank == 2 && t->shape.dim[0] >= wanted.dim[0] && t->shape.dim[1] == wanted.dim[1])
-        ts_program_set(g->program, r->input, t->data);
-    else
-        golden_fail(g->bench->c, "%s is %s, expected at least %s", path, ts_shape_print(t->shape).text,
-                    ts_shape_print(wanted).text);
-}
-
 static void expect_state(golden_graph *g, const vq_case *v)
 {
     golden_graph_expect_state(g, "codebook", v->codebook);
@@ -150,11 +120,11 @@ static void expect_state(golden_graph *g, const vq_case *v)
 }
 
 /* Builds the step and, with it, the variables. */
-static recorded build_step(golden_graph *g, const vq_case *v)
+static golden_draws build_step(golden_graph *g, const vq_case *v)
 {
     ts_value x, gradient, statistics[TS_MAX_STATISTICS];
     ts_quantized q = expect_pass(g, v, "step0/", "indices", "perplexity", &x);
-    recorded draws = replace_draws(g, "step0/update_noise", "update_noise");
+    golden_draws draws = golden_graph_draws(g, "step0/update_noise", "update_noise");
     ts_differentiate(differentiated(g, v, "step0/", &q), 1, &x, &gradient);
     golden_graph_expect(g, gradient, v->grad_x);
     golden_bench_seal(g->bench);
@@ -187,22 +157,22 @@ static void initialise(golden_bench *b, const vq_case *v)
     ts_tensor x = golden_graph_tensor(&g, "step0/in_x");
     ts_value input = ts_input(g.scope.graph, "x", TS_F32, x.shape);
     v->kind->init(g.scope, v->options, input);
-    recorded draws = replace_draws(&g, "init/tile_noise", "tile_noise");
+    golden_draws draws = golden_graph_draws(&g, "init/tile_noise", "tile_noise");
     expect_state(&g, v);
     if (golden_graph_plan(&g)) {
         ts_program_set(g.program, input, x.data);
-        feed(&g, "init/", &draws);
+        golden_graph_feed(&g, "init/", &draws);
         golden_graph_run(&g, "init/");
     }
     golden_graph_close(&g);
 }
 
-static void run_steps(golden_graph *g, const recorded *draws)
+static void run_steps(golden_graph *g, const golden_draws *draws)
 {
     for (int step = 0; step < 3; step++) {
         char prefix[16];
         snprintf(prefix, sizeof prefix, "step%d/", step);
-        feed(g, prefix, draws);
+        golden_graph_feed(g, prefix, draws);
         golden_graph_run(g, prefix);
     }
 }
@@ -213,7 +183,7 @@ static void check_steps(golden_case *c, ts_device *device, const vq_case *v)
     golden_graph g;
     golden_bench_open(&b, c, device);
     golden_graph_open(&g, &b, TS_TRAIN);
-    recorded draws = build_step(&g, v);
+    golden_draws draws = build_step(&g, v);
     if (golden_graph_plan(&g)) {
         if (v->kind->init) {
             initialise(&b, v);

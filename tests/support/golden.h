@@ -15,7 +15,7 @@ typedef struct {
 void golden_file_open(golden_file *f, const char *path);
 void golden_file_close(golden_file *f);
 
-enum { GOLDEN_MAX_TENSORS = 512 };
+enum { GOLDEN_MAX_TENSORS = 2048 };
 
 typedef struct {
     const char *name; /* "conv1d_k3_s1_p1_d1_g1" */

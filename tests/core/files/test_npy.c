@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,9 +78,8 @@ Test(core_files_npy, versions_keys_in_any_order_and_quotes)
 Test(core_files_npy, f4_in_c_order_is_mapped_where_it_is_aligned)
 {
     for (int spaces = 0; spaces < 4; spaces++) { /* one of the four puts the values on a multiple of 4 */
-        char header[100] = "{'descr': '<f4', 'fortran_order': False, 'shape': (6,)}";
-        strncat(header, "    ", (size_t)spaces);
-        strcat(header, "\n");
+        char header[100];
+        snprintf(header, sizeof header, "{'descr': '<f4', 'fortran_order': False, 'shape': (6,)}%*s\n", spaces, "");
         const char *path = write_npy(1, header, six, sizeof six);
         ts_npy npy = must_open(path);
         cr_assert_eq(npy.map != NULL, npy.info.data_start % 4 == 0);
