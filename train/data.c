@@ -7,8 +7,13 @@
 #include "core/memory.h"
 #include "train/data_kinds.h"
 
-const ts_dataset_kind *const ts_dataset_kinds[] = {&ts_dataset_shapes, &ts_dataset_idx,  &ts_dataset_cifar,
-                                                   &ts_dataset_folder, &ts_dataset_hdf5, NULL};
+const ts_dataset_kind *const ts_dataset_kinds[] = {&ts_dataset_shapes,
+                                                   &ts_dataset_idx,
+                                                   &ts_dataset_cifar,
+                                                   &ts_dataset_folder,
+                                                   &ts_dataset_hdf5,
+                                                   &ts_dataset_motion,
+                                                   NULL};
 
 const char *const ts_on_error_names[] = {"stop", "skip", NULL};
 
@@ -153,14 +158,19 @@ static ts_draws draws_of(const ts_dataset *data, int64_t index, uint64_t epoch)
                       .next = (uint64_t)index * TS_DRAWS_PER_ITEM};
 }
 
-static void note_skip(ts_dataset *data, int64_t place, const ts_error *why)
+void ts_dataset_note_skipped(ts_dataset *data, const ts_error *why)
 {
-    if (atomic_exchange(&data->broken[place], 1))
-        return; /* another reader met it first */
     pthread_mutex_lock(&data->lock);
     if (data->skipped++ == 0)
         data->first_skip = *why;
     pthread_mutex_unlock(&data->lock);
+}
+
+static void note_skip(ts_dataset *data, int64_t place, const ts_error *why)
+{
+    if (atomic_exchange(&data->broken[place], 1))
+        return; /* another reader met it first */
+    ts_dataset_note_skipped(data, why);
 }
 
 ts_status ts_dataset_read(ts_dataset *data, int64_t index, uint64_t epoch, float *out, ts_error *err)

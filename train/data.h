@@ -141,6 +141,9 @@ int64_t ts_dataset_skipped(ts_dataset *data, ts_error *first);
 
 void ts_dataset_close(ts_dataset *data); /* NULL is fine */
 
+/* For the `open` of a kind: counts a source that it leaves out of its list. */
+void ts_dataset_note_skipped(ts_dataset *data, const ts_error *why);
+
 /* The `read` of a kind that keeps its items as 8-bit pixels in data->bytes. */
 ts_status ts_dataset_read_bytes(ts_dataset *data, int64_t source, ts_draws *draws, float *out, ts_error *err);
 

@@ -71,6 +71,26 @@ typedef struct {
 } ts_data_shapes_options;
 extern const ts_dataset_kind ts_dataset_shapes;
 
+/* Windows of motion clips, [window, columns], normalised; see train/motion_tree.h for the trees that there are. */
+typedef enum { TS_SHORT_SKIP, TS_SHORT_HOLD, TS_SHORT_STOP } ts_data_short;
+typedef struct {
+    const char *path;
+    int64_t window;        /* frames */
+    int64_t windows;       /* of each clip in an epoch */
+    int short_clips;       /* ts_data_short: hold repeats the last frame up to a window */
+    int64_t columns;       /* that every clip must have; 0: those of the first */
+    bool normalize;        /* (x - mean) / std */
+    const char *val_split; /* "val", or "test" */
+    const char *motion_type, *version;
+    int on_error; /* missing, broken, NaN: 0 stop, 1 skip */
+    int64_t limit;
+} ts_data_motion_options;
+extern const ts_dataset_kind ts_dataset_motion;
+
+/* Mean and deviation of the columns, the data set's own; NULL where it is of another kind. */
+struct ts_motion_statistics;
+const struct ts_motion_statistics *ts_dataset_motion_statistics(const ts_dataset *data);
+
 /* What shapes makes, without a data set: image `index` of the collection, [size, size, channels] 8-bit pixels.
  * Errors: out of memory. Thread: pure. */
 ts_status ts_shapes_draw(uint64_t seed, uint64_t index, int64_t size, int64_t channels, uint8_t *pixels, ts_error *err);

@@ -1,0 +1,207 @@
+/* Windows of motion clips. The list of a split is looked through once, by headers alone; a clip is opened again for
+ * every window, and looked through for NaN as a whole, so that an item never depends on which window came before: the
+ * kernel's page cache is the only one needed, and a million clips need no million open files. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "train/data_kinds.h"
+#include "train/motion_tree.h"
+
+static const char *const short_names[] = {"skip", "hold", "stop", NULL};
+
+#define FIELD(member) offsetof(ts_data_motion_options, member)
+static const ts_option rows[] = {
+    {.name = "path",
+     .type = TS_OPTION_STRING,
+     .offset = FIELD(path),
+     .help = "folder with new_joint_vecs (HumanML3D, KIT) or motion_data (MotionMillion)"},
+    {.name = "window",
+     .type = TS_OPTION_INT,
+     .offset = FIELD(window),
+     .fallback = "64",
+     .help = "frames of an item, from a random place of a clip",
+     .min = 1,
+     .max = 65536,
+     .alias = "window_size"},
+    {.name = "windows",
+     .type = TS_OPTION_INT,
+     .offset = FIELD(windows),
+     .fallback = "1",
+     .help = "windows of each clip that make an epoch",
+     .min = 1,
+     .max = 1e6},
+    {.name = "short",
+     .type = TS_OPTION_CHOICE,
+     .offset = FIELD(short_clips),
+     .fallback = "skip",
+     .choices = short_names,
+     .help = "clips shorter than a window: skip and count, hold their last frame, or stop"},
+    {.name = "columns",
+     .type = TS_OPTION_INT,
+     .offset = FIELD(columns),
+     .fallback = "0",
+     .help = "columns that every clip must have (263, 251, 272); 0: those of the first",
+     .min = 0,
+     .max = 65536},
+    {.name = "normalize",
+     .type = TS_OPTION_BOOL,
+     .offset = FIELD(normalize),
+     .fallback = "true",
+     .help = "items are (x - mean) / std, by the tree's files or else computed from train"},
+    {.name = "val_split",
+     .type = TS_OPTION_STRING,
+     .offset = FIELD(val_split),
+     .fallback = "val",
+     .help = "the split to validate on: val, test"},
+    {.name = "motion_type",
+     .type = TS_OPTION_STRING,
+     .offset = FIELD(motion_type),
+     .fallback = "vector_272",
+     .help = "MotionMillion: folder in motion_data and mean_std"},
+    {.name = "version",
+     .type = TS_OPTION_STRING,
+     .offset = FIELD(version),
+     .fallback = "version1",
+     .help = "MotionMillion: folder in split, such as version1/tokenizer_96"},
+    {.name = "on_error",
+     .type = TS_OPTION_CHOICE,
+     .offset = FIELD(on_error),
+     .fallback = "skip",
+     .help = "a clip that is missing, broken or has a NaN: stop, or skip it and count",
+     .choices = ts_on_error_names},
+    TS_DATA_LIMIT_ROW(ts_data_motion_options),
+    {0},
+};
+#undef FIELD
+static const ts_option_table table = {"motion", "windows of motion clips: HumanML3D, KIT-ML, MotionMillion", rows,
+                                      sizeof(ts_data_motion_options)};
+
+typedef struct {
+    ts_arena arena;
+    ts_motion_tree tree;
+    ts_motion_ids clips; /* those of the split that are served: all as long as a window, unless held */
+    ts_motion_statistics statistics;
+    bool normalize, hold;
+} motion;
+
+/* A clip that is left out for good: counted, or the end. */
+static ts_status leave_out(ts_dataset *data, bool stop, const ts_error *why, ts_error *err)
+{
+    if (stop) {
+        if (err)
+            *err = *why;
+        return why->code;
+    }
+    ts_dataset_note_skipped(data, why);
+    return TS_OK;
+}
+
+static ts_status too_short(const char *id, int64_t frames, int64_t window, ts_error *err)
+{
+    return ts_fail(err, TS_ERR_DATA,
+                   "clip %s: %" PRId64 " frames, shorter than data.window=%" PRId64 "; data.short=hold fills it up", id,
+                   frames, window);
+}
+
+/* Keeps the clips that can be served, in their order. */
+static ts_status choose_clips(ts_dataset *data, motion *m, const ts_data_motion_options *o, ts_error *err)
+{
+    int64_t kept = 0, columns = o->columns;
+    for (int64_t i = 0; i < m->clips.count; i++) {
+        ts_shape shape;
+        ts_error why = {0};
+        ts_status status = ts_motion_clip_shape(&shape, &m->tree, m->clips.id[i], columns, &why);
+        if (status == TS_ERR_DATA) {
+            TS_TRY(leave_out(data, o->on_error == 0, &why, err));
+            continue;
+        }
+        TS_TRY(status);
+        columns = shape.dim[1];
+        if (shape.dim[0] < o->window && o->short_clips != TS_SHORT_HOLD) {
+            too_short(m->clips.id[i], shape.dim[0], o->window, &why);
+            TS_TRY(leave_out(data, o->short_clips == TS_SHORT_STOP, &why, err));
+            continue;
+        }
+        m->clips.id[kept++] = m->clips.id[i];
+    }
+    data->item = ts_shape_of(o->window, columns);
+    data->sources = kept;
+    return TS_OK;
+}
+
+static ts_status nothing_left(ts_dataset *data, const motion *m, const char *split, ts_error *err)
+{
+    ts_error first;
+    int64_t skipped = ts_dataset_skipped(data, &first);
+    return ts_fail(err, TS_ERR_DATA, "%s/%s.txt: none of its %" PRId64 " clips can be used; the first: %s",
+                   m->tree.splits, split, skipped, first.text);
+}
+
+static ts_status load_statistics(motion *m, int64_t columns, ts_error *err)
+{
+    ts_motion_ids train;
+    TS_TRY(ts_motion_ids_read(&train, &m->tree, "train", &m->arena, err));
+    return ts_motion_statistics_get(&m->statistics, &m->tree, &train, columns, &m->arena, err);
+}
+
+static ts_status open_motion(ts_dataset *data, const void *options, ts_error *err)
+{
+    const ts_data_motion_options *o = options;
+    const char *split = data->split == TS_SPLIT_TRAIN ? "train" : o->val_split;
+    motion *m = data->state = ts_calloc(1, sizeof *m);
+    if (!m)
+        return ts_out_of_memory(err, sizeof *m);
+    m->normalize = o->normalize;
+    m->hold = o->short_clips == TS_SHORT_HOLD;
+    data->own_split = true;
+    data->limit = o->limit;
+    data->repeat = o->windows;
+    data->skip_broken = o->on_error == 1;
+    TS_TRY(ts_motion_tree_find(&m->tree, o->path, o->motion_type, o->version, &m->arena, err));
+    TS_TRY(ts_motion_ids_read(&m->clips, &m->tree, split, &m->arena, err));
+    TS_TRY(choose_clips(data, m, o, err));
+    if (data->sources == 0)
+        return nothing_left(data, m, split, err);
+    return load_statistics(m, data->item.dim[1], err);
+}
+
+static void normalize(const ts_motion_statistics *s, int64_t frames, float *x)
+{
+    for (int64_t t = 0; t < frames; t++, x += s->columns)
+        for (int64_t i = 0; i < s->columns; i++)
+            x[i] = (x[i] - s->mean[i]) / s->std[i];
+}
+
+static ts_status read_motion(ts_dataset *data, int64_t source, ts_draws *draws, float *out, ts_error *err)
+{
+    const motion *m = data->state;
+    int64_t window = data->item.dim[0], columns = data->item.dim[1];
+    ts_npy clip;
+    TS_TRY(ts_motion_clip_open(&clip, &m->tree, m->clips.id[source], columns, err));
+    int64_t frames = clip.tensor.shape.dim[0], kept = frames < window ? frames : window;
+    int64_t start = (int64_t)ts_draw_below(draws, (uint64_t)(frames - kept + 1));
+    memcpy(out, (float *)clip.tensor.data + start * columns, (size_t)(kept * columns) * sizeof *out);
+    ts_npy_close(&clip);
+    if (kept < window && !m->hold) /* the file has changed since it was listed */
+        return too_short(m->clips.id[source], frames, window, err);
+    for (int64_t t = kept; t < window; t++)
+        memcpy(out + t * columns, out + (kept - 1) * columns, (size_t)columns * sizeof *out);
+    if (m->normalize)
+        normalize(&m->statistics, window, out);
+    return TS_OK;
+}
+
+static void close_motion(ts_dataset *data)
+{
+    motion *m = data->state;
+    if (m)
+        ts_arena_clear(&m->arena);
+    ts_free(m);
+}
+
+const ts_dataset_kind ts_dataset_motion = {&table, open_motion, read_motion, close_motion};
+
+const ts_motion_statistics *ts_dataset_motion_statistics(const ts_dataset *data)
+{
+    return data->kind == &ts_dataset_motion ? &((const motion *)data->state)->statistics : NULL;
+}
