@@ -15,6 +15,7 @@ import torch
 
 import finite_scalar
 import image_model
+import motion_model
 import ops
 import vector
 import vectors
@@ -27,6 +28,7 @@ FILES = {
     "vq_classic": vector.Classic,
     "vq_t2mgpt": vector.T2mGpt,
     "vqvae_image": image_model,
+    "vqvae_motionmillion": motion_model,
 }
 
 

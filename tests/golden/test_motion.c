@@ -484,6 +484,16 @@ static void check(golden_case *c, ts_device *device)
         check_model(c, device);
 }
 
+Test(golden_motion, own_on_ref)
+{
+    golden_expect_own("vqvae_motionmillion.h5", "ref", 9, check);
+}
+
+Test(golden_motion, own_on_cpu)
+{
+    golden_expect_own("vqvae_motionmillion.h5", "cpu", 9, check);
+}
+
 Test(golden_motion, t2mgpt_on_ref)
 {
     golden_expect_shared("vqvae_t2mgpt.h5", "ref", 2, check);
