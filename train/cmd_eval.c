@@ -24,6 +24,8 @@ static json_t *answer(const ts_trained *t, const char *path, ts_split split, con
     json_object_set_new(all, "l1", ts_answer_real(v->l1));
     json_object_set_new(all, "psnr", ts_answer_real(v->psnr));
     json_object_set_new(all, "ssim", ts_answer_real(v->ssim));
+    if (!isnan(v->mpjpe_mm))
+        json_object_set_new(all, "mpjpe_mm", ts_answer_real(v->mpjpe_mm));
     for (int i = 0; i < v->part_count; i++)
         json_object_set_new(parts, v->part_names[i], ts_answer_real(v->parts[i]));
     json_object_update_missing(all, parts);

@@ -87,7 +87,7 @@ typedef struct {
 } ts_data_motion_options;
 extern const ts_dataset_kind ts_dataset_motion;
 
-/* Mean and deviation of the columns, the data set's own; NULL where it is of another kind. */
+/* What the items are normalised by, the data set's own; NULL where they are not, or it is of another kind. */
 struct ts_motion_statistics;
 const struct ts_motion_statistics *ts_dataset_motion_statistics(const ts_dataset *data);
 

@@ -203,5 +203,6 @@ const ts_dataset_kind ts_dataset_motion = {&table, open_motion, read_motion, clo
 
 const ts_motion_statistics *ts_dataset_motion_statistics(const ts_dataset *data)
 {
-    return data->kind == &ts_dataset_motion ? &((const motion *)data->state)->statistics : NULL;
+    const motion *m = data->kind == &ts_dataset_motion ? data->state : NULL;
+    return m && m->normalize ? &m->statistics : NULL;
 }

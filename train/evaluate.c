@@ -4,11 +4,13 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "train/data_kinds.h"
 #include "train/loader.h"
+#include "train/motion_tree.h"
 
 /* Of one item, or of all so far. Sums over values; ssim once per item. */
 typedef struct {
-    double squares, absolutes, recon, ssim;
+    double squares, absolutes, recon, ssim, mpjpe;
 } errors;
 
 typedef struct {
@@ -20,7 +22,9 @@ typedef struct {
     int32_t *ids; /* [largest batch, tokens, groups] */
     errors *of;   /* [largest batch] */
     errors sum;
-    double parts[TS_MAX_LOSSES]; /* summed over items */
+    double parts[TS_MAX_TERMS];             /* summed over items */
+    const ts_motion_layout *layout;         /* of motion, where it is known */
+    const ts_motion_statistics *statistics; /* NULL: values as they are */
 } evaluation;
 
 static double reconstruction_error(int kind, double y, double x, double low, double high)
@@ -38,8 +42,17 @@ static double reconstruction_error(int kind, double y, double x, double low, dou
     }
 }
 
-static errors errors_of(const ts_experiment *e, const float *x, const float *y)
+static double mpjpe_of(const evaluation *v, const float *x, const float *y)
 {
+    const ts_motion_statistics *s = v->statistics;
+    return v->layout
+               ? ts_motion_mpjpe(v->layout, y, x, v->e->tokenizer.item.dim[0], s ? s->mean : NULL, s ? s->std : NULL)
+               : NAN;
+}
+
+static errors errors_of(const evaluation *v, const float *x, const float *y)
+{
+    const ts_experiment *e = v->e;
     errors sum = {0};
     double low = (double)ts_range_low(e->range), width = (double)ts_range_width(e->range);
     ts_shape item = e->tokenizer.item;
@@ -49,6 +62,7 @@ static errors errors_of(const ts_experiment *e, const float *x, const float *y)
         sum.absolutes += fabs(d);
         sum.recon += reconstruction_error(e->train->loss, (double)y[i], (double)x[i], low, low + width);
     }
+    sum.mpjpe = mpjpe_of(v, x, y);
     sum.ssim = item.rank == 3 ? ts_ssim(x, y, item.dim[0], item.dim[1], item.dim[2], width) : NAN;
     return sum;
 }
@@ -59,12 +73,13 @@ static void add_errors(evaluation *v, const float *x, int64_t count)
     int64_t size = ts_shape_count(v->e->tokenizer.item);
 #pragma omp parallel for schedule(static) num_threads(v->e->device->threads)
     for (int64_t i = 0; i < count; i++)
-        v->of[i] = errors_of(v->e, x + i * size, v->y + i * size);
+        v->of[i] = errors_of(v, x + i * size, v->y + i * size);
     for (int64_t i = 0; i < count; i++) {
         v->sum.squares += v->of[i].squares;
         v->sum.absolutes += v->of[i].absolutes;
         v->sum.recon += v->of[i].recon;
         v->sum.ssim += v->of[i].ssim;
+        v->sum.mpjpe += v->of[i].mpjpe;
     }
 }
 
@@ -137,6 +152,7 @@ static void finish(const evaluation *v, ts_evaluation *result)
     result->recon = v->sum.recon / values;
     result->psnr = 10 * log10(peak * peak / result->mse);
     result->ssim = v->sum.ssim / items;
+    result->mpjpe_mm = v->sum.mpjpe / items;
     result->loss = v->e->train->loss_scale * result->recon;
     for (int i = 0; i < result->part_count; i++) {
         result->parts[i] = v->parts[i] / items;
@@ -159,7 +175,8 @@ ts_status ts_evaluate(ts_experiment *e, ts_split split, bool ema, int64_t sample
     int64_t items = e->train->eval_limit ? smaller(e->train->eval_limit, data->count) : data->count;
     int64_t batch = smaller(e->train->eval_batch ? e->train->eval_batch : e->train->batch, items);
     int64_t size = ts_shape_count(e->tokenizer.item);
-    evaluation v = {.e = e, .ema = ema};
+    evaluation v = {.e = e, .ema = ema, .statistics = ts_dataset_motion_statistics(data)};
+    v.layout = data->kind == &ts_dataset_motion ? ts_experiment_motion_layout(e) : NULL;
     ts_loader *loader = NULL;
     ts_status status;
     TS_GO(allocate(&v, batch, result, err));

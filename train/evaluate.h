@@ -8,15 +8,16 @@
 
 typedef struct {
     int64_t items;
-    double loss;  /* loss_scale * reconstruction + weighted quantizer losses, as in training */
+    double loss;  /* loss_scale * reconstruction + weighted quantizer and motion losses, as in training */
     double recon; /* the reconstruction loss of train.loss, unscaled */
     double mse;   /* mean squared error, in units of the data's values */
     double l1;    /* mean absolute error */
     double psnr;  /* dB, from mse and the width of the data's range */
     double
         ssim; /* mean over images and channels; Wang et al. 2004, 11x11 Gaussian window of 1.5; images only, else NAN */
-    double parts[TS_MAX_LOSSES];
-    const char *part_names[TS_MAX_LOSSES];
+    double mpjpe_mm; /* mean over windows (models/motion_columns.h); motion whose columns are known, else NAN */
+    double parts[TS_MAX_TERMS];
+    const char *part_names[TS_MAX_TERMS];
     int part_count;
     ts_usage usage;
     int64_t *counts; /* [K], owned: ts_evaluation_clear */

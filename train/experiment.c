@@ -105,6 +105,11 @@ void ts_experiment_close(ts_experiment *e)
     *e = (ts_experiment){0};
 }
 
+const ts_motion_layout *ts_experiment_motion_layout(const ts_experiment *e)
+{
+    return e->tokenizer.item.rank == 2 ? ts_motion_layout_of(e->tokenizer.item.dim[1]) : NULL;
+}
+
 ts_status ts_experiment_set_item(ts_experiment *e, ts_shape item, ts_range range, ts_error *err)
 {
     if (e->tokenizer.item.rank && !ts_shape_equal(e->tokenizer.item, item))
@@ -112,6 +117,11 @@ ts_status ts_experiment_set_item(ts_experiment *e, ts_shape item, ts_range range
                        ts_shape_print(item).text, ts_shape_print(e->tokenizer.item).text);
     e->tokenizer.item = item;
     e->range = range;
+    if (ts_motion_weights_any(&e->train->motion) && !ts_experiment_motion_layout(e))
+        return ts_fail(err, TS_ERR_USAGE,
+                       "train.position_loss, velocity_loss, acceleration_loss and root_loss: items are %s, expected "
+                       "frames of 263, 251 or 272 columns",
+                       ts_shape_print(item).text);
     return ts_tokenizer_check(&e->tokenizer, err);
 }
 

@@ -37,8 +37,11 @@ ts_status ts_experiment_open(ts_experiment *e, ts_config *config, const char *de
 void ts_experiment_close(ts_experiment *e);
 
 /* The shape of an item and the range of its values, when they are known without the data (from a checkpoint): checks
- * that model and quantizer fit it. Errors: usage. */
+ * that model, quantizer and losses fit it. Errors: usage. */
 ts_status ts_experiment_set_item(ts_experiment *e, ts_shape item, ts_range range, ts_error *err);
+
+/* What the columns of an item mean; NULL where items are no motion of a known number of columns. */
+const ts_motion_layout *ts_experiment_motion_layout(const ts_experiment *e);
 
 /* Opens one split (idempotent); the first one sets the item. Errors: data; usage where its items do not fit the model
  * or the item that was set. */

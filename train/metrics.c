@@ -77,6 +77,8 @@ size_t ts_metrics_evaluation(int64_t step, ts_split split, const ts_evaluation *
     put_real(o, "l1", v->l1);
     put_real(o, "psnr", v->psnr);
     put_real(o, "ssim", v->ssim);
+    if (!isnan(v->mpjpe_mm))
+        put_real(o, "mpjpe_mm", v->mpjpe_mm);
     put_usage(o, &v->usage);
     put_int(o, "items", v->items);
     json_object_set_new(o, "best", json_boolean(best));

@@ -51,12 +51,38 @@ static void add_part(ts_training *t, const char *name, ts_value value)
     t->parts[t->part_count++].value = value;
 }
 
-/* loss_scale * reconstruction + the quantizer's losses, the commitment's weight as the schedule has it */
+static ts_value smooth_l1(ts_value y, ts_value x)
+{
+    return ts_smooth_l1(y, x, 1);
+}
+
+/* The terms of motion, of the same kind as the reconstruction; there are none for other items (ts_experiment_set_item
+ * has checked that none are asked for). */
+static ts_motion_losses motion_losses(const ts_experiment *e, ts_value y, ts_value x)
+{
+    ts_motion_losses losses = {0};
+    const ts_motion_layout *layout = ts_experiment_motion_layout(e);
+    if (layout)
+        ts_motion_losses_build(&losses, &e->train->motion, layout,
+                               e->train->loss == TS_LOSS_MSE         ? ts_mse
+                               : e->train->loss == TS_LOSS_SMOOTH_L1 ? smooth_l1
+                                                                     : ts_l1,
+                               y, x);
+    return losses;
+}
+
+/* loss_scale * reconstruction + the terms of motion + the quantizer's losses, the commitment's weight as the schedule
+ * has it */
 static ts_value total_loss(ts_training *t, const ts_experiment *e, const ts_tokenized *f)
 {
     ts_value recon = reconstruction(e, f->y, t->x);
     ts_value total = ts_scale(recon, e->train->loss_scale);
     add_part(t, "recon", recon);
+    ts_motion_losses motion = motion_losses(e, f->y, t->x);
+    for (int i = 0; i < motion.count; i++) {
+        total = ts_add(total, ts_scale(motion.term[i].value, motion.term[i].weight));
+        add_part(t, motion.term[i].name, motion.term[i].value);
+    }
     for (int i = 0; i < f->q.loss_count; i++) {
         ts_value term = ts_scale(f->q.losses[i].value, f->q.losses[i].weight);
         if (strcmp(f->q.losses[i].name, "commitment") == 0)
@@ -336,6 +362,14 @@ ts_status ts_experiment_make_store(ts_experiment *e, ts_error *err)
     return status;
 }
 
+static void add_loss(ts_inference *f, const char *name, ts_value value, double weight)
+{
+    f->losses[f->loss_count].name = name;
+    f->losses[f->loss_count].value = value;
+    f->losses[f->loss_count++].weight = weight;
+    ts_output(value, name);
+}
+
 static void build_inference(ts_inference *f, ts_experiment *e, ts_inference_kind kind, int64_t batch, bool ema)
 {
     ts_tokenizer *t = &e->tokenizer;
@@ -357,13 +391,11 @@ static void build_inference(ts_inference *f, ts_experiment *e, ts_inference_kind
         f->ids = r.q.ids;
         f->y = r.y;
         ts_output(f->y, "y");
-        f->loss_count = r.q.loss_count;
-        for (int i = 0; i < r.q.loss_count; i++) {
-            f->losses[i].name = r.q.losses[i].name;
-            f->losses[i].value = r.q.losses[i].value;
-            f->losses[i].weight = r.q.losses[i].weight;
-            ts_output(r.q.losses[i].value, r.q.losses[i].name);
-        }
+        for (int i = 0; i < r.q.loss_count; i++)
+            add_loss(f, r.q.losses[i].name, r.q.losses[i].value, r.q.losses[i].weight);
+        ts_motion_losses motion = motion_losses(e, f->y, f->x);
+        for (int i = 0; i < motion.count; i++)
+            add_loss(f, motion.term[i].name, motion.term[i].value, motion.term[i].weight);
     }
     ts_output(f->ids, "ids");
 }

@@ -4,7 +4,8 @@
 
 #include "train/experiment.h"
 
-enum { TS_MAX_PARTS = TS_MAX_LOSSES + 1, TS_SCHEDULE_SLOTS = 6 };
+/* Terms of a loss beside the reconstruction, and with it. */
+enum { TS_MAX_TERMS = TS_MAX_LOSSES + TS_MAX_MOTION_LOSSES, TS_MAX_PARTS = TS_MAX_TERMS + 1, TS_SCHEDULE_SLOTS = 6 };
 
 /* The training programs. With accumulate == 1, `step` does everything; else `step` computes and adds up the gradients
  * of a micro-batch, and `apply` changes the weights. */
@@ -45,7 +46,7 @@ typedef struct {
         const char *name;
         ts_value value;
         double weight;
-    } losses[TS_MAX_LOSSES];
+    } losses[TS_MAX_TERMS];
     int loss_count;
 } ts_inference;
 

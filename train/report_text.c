@@ -117,6 +117,8 @@ void ts_evaluation_text(char *out, size_t bytes, int64_t step, ts_split split, c
     n = ts_text_append(out, bytes, n, "  psnr %.2f dB", v->psnr);
     if (!isnan(v->ssim))
         n = ts_text_append(out, bytes, n, "  ssim %.4f", v->ssim);
+    if (!isnan(v->mpjpe_mm))
+        n = ts_text_append(out, bytes, n, "  mpjpe %.2f mm", v->mpjpe_mm);
     n = add_usage(out, bytes, n, &v->usage, brief);
     if (!brief)
         n = ts_text_append(out, bytes, n, "  %lld %s", (long long)v->items, items);

@@ -3,6 +3,7 @@
 #define TS_TRAIN_TRAIN_OPTIONS_H
 
 #include "core/option.h"
+#include "models/motion_loss.h"
 
 typedef enum { TS_LOSS_MSE, TS_LOSS_L1, TS_LOSS_SMOOTH_L1, TS_LOSS_L1_CLAMPED } ts_loss_kind;
 typedef enum { TS_OPTIMIZER_ADAMW, TS_OPTIMIZER_ADAM, TS_OPTIMIZER_SGD } ts_optimizer_kind;
@@ -30,6 +31,7 @@ typedef struct {
 
     int loss; /* ts_loss_kind */
     double loss_scale;
+    ts_motion_weights motion; /* for [T, C] items whose columns are known */
 
     int on_nonfinite; /* ts_nonfinite_policy */
     int64_t log_every, eval_every, checkpoint_every, eval_batch, eval_limit, patience;

@@ -10,6 +10,7 @@
 #include "autograd/ops.h"
 #include "layers/patch.h"
 #include "models/motion_conv.h"
+#include "models/motion_loss.h"
 #include "models/tokenizer.h"
 #include "quant/finite_scalar.h"
 #include "quant/vector.h"
@@ -246,26 +247,49 @@ static bool read_attributes(motion_case *t)
 
 /* ---- the step ---- */
 
-static ts_value difference(motion_case *t, ts_value y, ts_value x)
+typedef ts_value difference(ts_value y, ts_value x);
+
+static ts_value smooth_l1(ts_value y, ts_value x)
+{
+    return ts_smooth_l1(y, x, 1);
+}
+
+static difference *difference_of(motion_case *t)
 {
     if (strcmp(t->recon, "l1_smooth") == 0)
-        return ts_smooth_l1(y, x, 1);
+        return smooth_l1;
     if (strcmp(t->recon, "l2") == 0)
-        return ts_mse(y, x);
+        return ts_mse;
     if (strcmp(t->recon, "l1") != 0)
         golden_fail(t->c, "recons_loss %s is not understood", t->recon);
-    return ts_l1(y, x);
+    return ts_l1;
+}
+
+/* The columns that upstream's "velocity" loss takes. Those of the known representations must be the project's own; the
+ * project's cases have fewer joints. */
+static ts_motion_layout layout_of(motion_case *t)
+{
+    ts_motion_layout layout = {.columns = t->tokenizer.item.dim[1]};
+    layout.positions.first = t->motionmillion ? 8 : 4;
+    layout.positions.count = 3 * (t->motionmillion ? t->joints : t->joints - 1);
+    const ts_motion_layout *known = ts_motion_layout_of(layout.columns);
+    if (known && (known->joints != t->joints || known->positions.first != layout.positions.first ||
+                  known->positions.count != layout.positions.count))
+        golden_fail(t->c, "%s: other columns than upstream's", known->name);
+    return layout;
 }
 
 /* recon + loss_vel * recon of the positions of joints, which upstream calls velocity, + commit * the quantizer's */
 static ts_value total_loss(motion_case *t, ts_value y, const ts_quantized *q)
 {
-    int64_t first = t->motionmillion ? 8 : 4, columns = 3 * (t->motionmillion ? t->joints : t->joints - 1);
-    ts_value recon = difference(t, y, t->in_x);
-    ts_value vel = difference(t, ts_slice(y, 2, first, columns), ts_slice(t->in_x, 2, first, columns));
-    ts_value loss = ts_add(recon, ts_scale(vel, t->vel)), commit = ts_quantized_total(q);
+    ts_motion_losses motion;
+    ts_motion_layout layout = layout_of(t);
+    ts_value recon = difference_of(t)(y, t->in_x), commit = ts_quantized_total(q);
+    ts_motion_losses_build(&motion, &(ts_motion_weights){.position = t->vel}, &layout, difference_of(t), y, t->in_x);
+    cr_assert_eq(motion.count, 1);
+    ts_value loss = ts_add(recon, ts_scale(motion.term[0].value, motion.term[0].weight));
     golden_graph_expect(&t->graph, recon, "recons_loss");
-    golden_graph_expect(&t->graph, vel, "vel_loss");
+    golden_graph_expect(&t->graph, motion.term[0].value, "vel_loss");
     if (ts_present(commit)) {
         golden_graph_expect(&t->graph, commit, "commit_loss");
         loss = ts_add(loss, ts_scale(commit, t->commit));

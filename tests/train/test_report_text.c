@@ -91,7 +91,14 @@ Test(train_report_text, line_of_a_step)
 Test(train_report_text, line_of_an_evaluation)
 {
     char text[512];
-    ts_evaluation v = {.items = 10000, .loss = 0.5, .recon = 0.25, .mse = 0.25, .l1 = 0.1, .psnr = 12.04, .ssim = NAN};
+    ts_evaluation v = {.items = 10000,
+                       .loss = 0.5,
+                       .recon = 0.25,
+                       .mse = 0.25,
+                       .l1 = 0.1,
+                       .psnr = 12.04,
+                       .ssim = NAN,
+                       .mpjpe_mm = NAN};
     ts_evaluation_text(text, sizeof text, 50, TS_SPLIT_VAL, &v, true, "images", false);
     cr_expect_str_eq(text, "step 50, val  loss 0.5000  mse 0.2500  l1 0.1000  psnr 12.04 dB  10000 images  best");
     v.ssim = 0.81234;
@@ -102,6 +109,9 @@ Test(train_report_text, line_of_an_evaluation)
     ts_evaluation_text(text, sizeof text, 50, TS_SPLIT_VAL, &v, true, "images", true);
     cr_expect_str_eq(text, "step 50, val  loss 0.5000  mse 0.2500  psnr 12.04 dB  ssim 0.8123  usage 29.2%  "
                            "perplexity 61.25  best");
+    v.mpjpe_mm = 53.126;
+    ts_evaluation_text(text, sizeof text, 50, TS_SPLIT_VAL, &v, false, "items", true);
+    cr_expect(strstr(text, "  ssim 0.8123  mpjpe 53.13 mm  usage"), "%s", text);
 }
 
 /* ---- the bar ---- */

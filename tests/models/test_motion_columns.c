@@ -1,0 +1,158 @@
+/* What columns mean: the presets cover every column once, agree with real motion, and errors in millimetres are those
+ * of a hand. The terms of the loss against sums made here. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#include "autograd/elementwise.h"
+#include "autograd/loss.h"
+#include "autograd/program.h"
+#include "core/files/npy.h"
+#include "core/memory.h"
+#include "models/motion_loss.h"
+#include "tests/support/shared.h"
+
+static ts_error err;
+
+static void mark(ts_columns c, int *seen)
+{
+    for (int64_t i = c.first; i < c.first + c.count; i++)
+        seen[i]++;
+}
+
+Test(models_motion_columns, every_column_has_one_meaning)
+{
+    static const int64_t known[3] = {263, 251, 272};
+    for (int i = 0; i < 3; i++) {
+        const ts_motion_layout *l = ts_motion_layout_of(known[i]);
+        int seen[300] = {0};
+        cr_assert(l && l->columns == known[i]);
+        mark(l->root, seen), mark(l->positions, seen), mark(l->rotations, seen), mark(l->velocities, seen);
+        mark(l->contacts, seen);
+        for (int64_t c = 0; c < 300; c++)
+            cr_assert_eq(seen[c], c < known[i], "%s: column %d", l->name, (int)c);
+        int64_t others = l->root_position ? l->joints : l->joints - 1;
+        cr_assert_eq(l->positions.count, 3 * others);
+        cr_assert_eq(l->rotations.count, 6 * others);
+        cr_assert_eq(l->velocities.count, 3 * l->joints);
+    }
+    cr_assert_null(ts_motion_layout_of(264));
+}
+
+/* The root's velocity is there twice, its height is that of a pelvis, contacts are 0 or 1: at the columns of 263. */
+Test(models_motion_columns, of_real_motion)
+{
+    const char *path = shared_path("data/motion/new_joint_vecs/cmu_002_01.npy");
+    if (!path) {
+        skip_counted("no shared data");
+        return;
+    }
+    ts_npy npy;
+    const ts_motion_layout *l = ts_motion_layout_of(263);
+    cr_assert_eq(ts_npy_open(&npy, path, &err), TS_OK, "%s", err.text);
+    int64_t frames = npy.tensor.shape.dim[0];
+    for (int64_t t = 0; t + 1 < frames; t++) {
+        const float *x = (float *)npy.tensor.data + t * l->columns, *v = x + l->velocities.first;
+        cr_assert_float_eq(v[0], x[1], 1e-5);
+        cr_assert_float_eq(v[2], x[2], 1e-5);
+        cr_assert_float_eq(v[1], x[l->columns + l->height] - x[l->height], 1e-5);
+        cr_assert(x[l->height] > 0.5 && x[l->height] < 1.3);
+        for (int64_t c = l->contacts.first; c < l->columns; c++)
+            cr_assert(x[c] == 0 || x[c] == 1);
+    }
+    cr_assert_eq(ts_motion_mpjpe(l, npy.tensor.data, npy.tensor.data, frames, NULL, NULL), 0);
+    ts_npy_close(&npy);
+}
+
+/* Joint 1 off by 3 and 4 cm in one of two frames; then the root moved, which moves all others the other way. */
+Test(models_motion_columns, error_in_millimetres)
+{
+    const ts_motion_layout *l = ts_motion_layout_of(263);
+    float x[2 * 263] = {0}, y[2 * 263] = {0}, mean[263], std[263];
+    y[4] = 0.03f, y[6] = -0.04f;
+    cr_assert_float_eq(ts_motion_mpjpe(l, y, x, 2, NULL, NULL), 50.0 / 44, 1e-4);
+    for (int c = 0; c < 263; c++)
+        mean[c] = (float)c, std[c] = 2;
+    cr_assert_float_eq(ts_motion_mpjpe(l, y, x, 2, mean, std), 100.0 / 44, 1e-3);
+    y[4] = y[6] = 0, y[263 + 3] = 0.1f;
+    cr_assert_float_eq(ts_motion_mpjpe(l, y, x, 2, NULL, NULL), 21 * 100.0 / 44, 1e-3);
+    y[263 + 3] = 0, y[0] = 1, y[1] = 1; /* heading and path do not count */
+    cr_assert_eq(ts_motion_mpjpe(l, y, x, 2, NULL, NULL), 0);
+    l = ts_motion_layout_of(272); /* the root is a joint among the others */
+    float a[272] = {0}, b[272] = {0};
+    for (int c = 8; c < 74; c += 3)
+        a[c + 1] = 0.5f;
+    cr_assert_eq(ts_motion_mpjpe(l, a, b, 1, NULL, NULL), 0, "all of it is higher");
+    a[8 + 1] = 0.25f;
+    cr_assert_float_eq(ts_motion_mpjpe(l, a, b, 1, NULL, NULL), 21 * 250.0 / 22, 1e-2);
+}
+
+/* ---- losses ---- */
+
+enum { B = 2, T = 4, C = 251 };
+
+static double mean_square(const float *d, int64_t order, ts_columns c)
+{
+    static const double factor[3][3] = {{1}, {-1, 1}, {1, -2, 1}};
+    double sum = 0;
+    int64_t count = 0;
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t t = 0; t + order < T; t++)
+            for (int64_t i = c.first; i < c.first + c.count; i++, count++) {
+                double e = 0;
+                for (int64_t k = 0; k <= order; k++)
+                    e += factor[order][k] * (double)d[(b * T + t + k) * C + i];
+                sum += e * e;
+            }
+    return sum / (double)count;
+}
+
+Test(models_motion_loss, terms_are_means_over_their_columns)
+{
+    static float x[B * T * C], y[B * T * C], d[B * T * C];
+    for (int i = 0; i < B * T * C; i++)
+        x[i] = (float)(i % 7), y[i] = (float)(i * i % 11), d[i] = y[i] - x[i];
+    ts_device *device;
+    ts_graph *g = ts_graph_new(TS_F32);
+    ts_program *program;
+    ts_motion_losses l;
+    const ts_motion_layout *layout = ts_motion_layout_of(C);
+    cr_assert_eq(ts_device_open("ref", 1, &device, &err), TS_OK);
+    ts_workspace *workspace = ts_workspace_new(device);
+    ts_value in_y = ts_input(g, "y", TS_F32, ts_shape_of(B, T, C)),
+             in_x = ts_input(g, "x", TS_F32, ts_shape_of(B, T, C));
+    ts_motion_losses_build(&l, &(ts_motion_weights){1, 2, 3, 4}, layout, ts_mse, in_y, in_x);
+    cr_assert_eq(l.count, 4);
+    for (int i = 0; i < 4; i++)
+        ts_output(l.term[i].value, l.term[i].name);
+    cr_assert_eq(ts_program_new(g, workspace, &program, &err), TS_OK, "%s", err.text);
+    ts_program_set(program, in_y, y);
+    ts_program_set(program, in_x, x);
+    cr_assert_eq(ts_program_run(program, &err), TS_OK, "%s", err.text);
+    static const char *const names[4] = {"position", "velocity", "acceleration", "root"};
+    for (int i = 0; i < 4; i++) {
+        float found;
+        ts_program_get(program, l.term[i].value, &found);
+        double expected = mean_square(d, i % 3, i == 3 ? layout->root : layout->positions);
+        cr_assert_str_eq(l.term[i].name, names[i]);
+        cr_assert_eq(l.term[i].weight, i + 1);
+        cr_assert_float_eq(found, expected, 1e-5 * expected, "%s: %g, expected %g", names[i], found, expected);
+    }
+    ts_program_free(program);
+    ts_graph_free(g);
+    ts_workspace_free(workspace);
+    ts_device_close(device);
+}
+
+Test(models_motion_loss, nothing_asked_and_what_does_not_fit)
+{
+    ts_motion_losses l;
+    ts_graph *g = ts_graph_new(TS_F32);
+    ts_value x = ts_input(g, "x", TS_F32, ts_shape_of(B, T, C));
+    ts_motion_losses_build(&l, &(ts_motion_weights){0}, ts_motion_layout_of(C), ts_mse, x, x);
+    cr_assert(l.count == 0 && ts_graph_check(g, &err) == TS_OK);
+    ts_motion_losses_build(&l, &(ts_motion_weights){.root = 1}, ts_motion_layout_of(263), ts_mse, x, x);
+    cr_assert_neq(ts_graph_check(g, &err), TS_OK);
+    cr_assert_not_null(strstr(err.text, "[2, 4, 251], expected [B, T, 263]"), "%s", err.text);
+    ts_graph_free(g);
+}
