@@ -132,7 +132,7 @@ static ts_status pick_backend(const char *spec, const ts_backend **backend, ts_e
 
 ts_status ts_device_open(const char *spec, int threads, ts_device **device, ts_error *err)
 {
-    const ts_backend *backend = NULL;
+    const ts_backend *backend = &cpu_backend;
     *device = NULL;
     TS_TRY(pick_backend(spec, &backend, err));
     ts_device *d = ts_calloc(1, sizeof *d);

@@ -25,7 +25,7 @@ ts_status ts_error_prefix(ts_error *err, const char *format, ...)
     va_start(args, format);
     vsnprintf(prefix, sizeof prefix - 2, format, args);
     va_end(args);
-    strcat(prefix, ": ");
+    memcpy(prefix + strlen(prefix), ": ", sizeof ": ");
     size_t n = strlen(prefix), keep = strlen(err->text);
     if (keep > sizeof err->text - 1 - n)
         keep = sizeof err->text - 1 - n;

@@ -69,6 +69,8 @@ static double badness(const layout *l, int64_t count)
 static void choose_columns(layout *l, int64_t count)
 {
     layout best = *l;
+    best.columns = 1;
+    best.rows = count;
     double least = INFINITY;
     for (l->columns = count < MIN_COLUMNS ? count : MIN_COLUMNS; l->columns <= MAX_COLUMNS && l->columns <= count;
          l->columns++) {

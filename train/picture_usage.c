@@ -75,19 +75,20 @@ static double nice_step(double most)
 {
     double power = pow(10, floor(log10(most / 2)));
     double step = power;
-    for (int i = 0; most / step > 5; i++)
+    for (int i = 0; i < 3 && most / step > 5; i++)
         step = power * (double[]){2, 5, 10}[i];
     return step < 1 ? 1 : step;
 }
 
 static void draw_ticks(ts_image *picture, const usage_view *v)
 {
-    if (v->log)
-        for (double count = 1; count <= v->most; count *= 10)
-            tick(picture, v, count);
-    else
-        for (double step = nice_step(v->most), count = 0; count <= v->most; count += step)
-            tick(picture, v, count);
+    double step = nice_step(v->most);
+    for (int i = 0;; i++) {
+        double count = v->log ? pow(10, i) : i * step;
+        if (count > v->most)
+            break;
+        tick(picture, v, count);
+    }
 }
 
 /* With fewer codes than pixels each has its own bar, with more each column is the mean of those that fall on it. */

@@ -23,7 +23,8 @@ static void make_window(double window[TAPS])
 {
     double sum = 0;
     for (int i = 0; i < TAPS; i++) {
-        double x = i - TAPS / 2;
+        int from_middle = i - TAPS / 2;
+        double x = from_middle;
         window[i] = exp(-x * x / (2 * sigma * sigma));
         sum += window[i];
     }

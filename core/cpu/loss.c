@@ -87,7 +87,7 @@ TS_SIMD static double log_sum_exp(const float *x, int64_t C)
 #pragma omp simd reduction(+ : sum)
     for (int64_t c = 0; c < C; c++)
         sum += ts_vexp(x[c] - max);
-    return (double)max + log(sum);
+    return (double)max + log((double)sum);
 }
 
 TS_SIMD static double sum_of(const float *x, int64_t C)

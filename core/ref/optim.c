@@ -43,7 +43,7 @@ void REF(adamw)(const ts_call *call)
             value *= 1 - lr * decay;
         m[i] = (real)(b1 * m[i] + (1 - b1) * g);
         v[i] = (real)(b2 * v[i] + (1 - b2) * g * g);
-        p[i] = (real)(value - lr * (m[i] / correction[0]) / (sqrt(v[i] / correction[1]) + eps));
+        p[i] = (real)(value - lr * (m[i] / correction[0]) / (sqrt((double)(v[i] / correction[1])) + eps));
     }
 }
 

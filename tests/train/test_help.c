@@ -148,12 +148,12 @@ Test(train_help, man_page_formats_without_a_warning)
 /* What bash would offer for the words (as bash splits them), on one line. */
 static void expect_completion(const char *script, const char *words, const char *want)
 {
-    char command[2000], line[1000] = "";
+    char command[2000], line[1000];
     snprintf(command, sizeof command,
              "bash -c 'set -u; source %s; COMP_WORDS=(%s); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _tessera; "
              "printf \"%%s\\n\" \"${COMPREPLY[@]}\"' 2>&1",
              script, words);
-    strncat(line, output_of(command), sizeof line - 1);
+    snprintf(line, sizeof line, "%s", output_of(command));
     for (char *c = line; *c; c++)
         *c = *c == '\n' ? ' ' : *c;
     cr_expect_eq(strncmp(line, want, strlen(want)), 0, "%s: '%s', not '%s'", words, line, want);
