@@ -29,7 +29,7 @@ static ts_value batch_norm(ts_scope s, ts_value x, affine a, ts_norm_layer_opts 
     ts_batch_stats batch = ts_batch_norm(x, a.weight, a.bias, o.eps);
     if (!ts_present(batch.y) || s.hold_state)
         return batch.y;
-    double n = (double)(ts_shape_count(ts_value_shape(x)) / channels);
+    double n = (double)ts_shape_count(ts_value_shape(x)) / (double)channels;
     ts_value now[2] = {ts_stop_gradient(batch.mean), ts_scale(ts_stop_gradient(batch.var), n / (n - 1))};
     ts_value ok = ts_all_finite(now, 2);
     follow(mean, now[0], ok, o.momentum);

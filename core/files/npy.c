@@ -293,7 +293,8 @@ static void convert_all(const ts_npy_info *info, const unsigned char *from, char
 
 static bool usable_as_it_is(const ts_npy_info *info)
 {
-    return (size_t)info->value_bytes == ts_dtype_bytes(info->dtype) && info->data_start % info->value_bytes == 0 &&
+    size_t bytes = ts_dtype_bytes(info->dtype);
+    return bytes > 0 && (size_t)info->value_bytes == bytes && (size_t)info->data_start % bytes == 0 &&
            (!info->fortran_order || info->shape.rank < 2);
 }
 
@@ -345,7 +346,8 @@ static size_t print_header(const ts_tensor *t, const char *descr, char *text, si
     size_t total = ((size_t)n + 11 + 63) / 64 * 64;
     memset(text + 10 + n, ' ', total - 11 - (size_t)n);
     text[total - 1] = '\n';
-    memcpy(text, "\x93NUMPY\x01\x00", 8);
+    static const char magic[8] = {'\x93', 'N', 'U', 'M', 'P', 'Y', '\x01', '\x00'};
+    memcpy(text, magic, sizeof magic);
     text[8] = (char)((total - 10) & 255);
     text[9] = (char)((total - 10) >> 8);
     return total;

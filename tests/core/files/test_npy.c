@@ -209,7 +209,7 @@ Test(core_files_npy, no_mutant_does_harm)
     }
     for (size_t at = 0; at < count - sizeof six; at++)
         for (int value = 0; value < 256; value++) {
-            unsigned char *mutant = malloc(count);
+            unsigned char *mutant = malloc(count + 1);
             memcpy(mutant, whole, count);
             mutant[at] = (unsigned char)value;
             if (ts_npy_parse(&info, mutant, count, count, "mutant", &err) == TS_OK) {
