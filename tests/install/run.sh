@@ -24,7 +24,7 @@ use() {
     cc -Wall -Wextra -Werror -o "$work/$name-pkgconfig" "$here/quantize.c" "${flags[@]}"
     expect_id env LD_LIBRARY_PATH="${folder%/*}" "$work/$name-pkgconfig"
 
-    cmake -S "$here" -B "$work/$name-cmake" -DCMAKE_PREFIX_PATH="$prefix" >"$work/log" ||
+    cmake -G Ninja -S "$here" -B "$work/$name-cmake" -DCMAKE_PREFIX_PATH="$prefix" >"$work/log" ||
         { cat "$work/log"; exit 1; }
     cmake --build "$work/$name-cmake" >"$work/log" || { cat "$work/log"; exit 1; }
     expect_id "$work/$name-cmake/quantize"
@@ -43,7 +43,7 @@ cmake --install "$build" --prefix "$work/static" >/dev/null
 use "$work/static" static
 use_program "$work/static"
 
-cmake -S "$source" -B "$work/build" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON -DTESSERA_TESTS=OFF >/dev/null
+cmake -G Ninja -S "$source" -B "$work/build" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON -DTESSERA_TESTS=OFF >/dev/null
 cmake --build "$work/build" -j "$(nproc)" >"$work/log" || { tail -n 40 "$work/log"; exit 1; }
 cmake --install "$work/build" --prefix "$work/shared" >/dev/null
 use "$work/shared" shared
