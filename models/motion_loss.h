@@ -3,7 +3,7 @@
 #define TS_MODELS_MOTION_LOSS_H
 
 #include "autograd/graph.h"
-#include "models/motion_columns.h"
+#include "models/motion_layout.h"
 
 /* Weights; 0: the term is not there.
  *   position      of the positions' columns; T2M-GPT and MotionMillion call it loss_vel

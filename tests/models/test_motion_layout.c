@@ -20,7 +20,7 @@ static void mark(ts_columns c, int *seen)
         seen[i]++;
 }
 
-Test(models_motion_columns, every_column_has_one_meaning)
+Test(models_motion_layout, every_column_has_one_meaning)
 {
     static const int64_t known[3] = {263, 251, 272};
     for (int i = 0; i < 3; i++) {
@@ -40,7 +40,7 @@ Test(models_motion_columns, every_column_has_one_meaning)
 }
 
 /* The root's velocity is there twice, its height is that of a pelvis, contacts are 0 or 1: at the columns of 263. */
-Test(models_motion_columns, of_real_motion)
+Test(models_motion_layout, of_real_motion)
 {
     const char *path = shared_path("data/motion/new_joint_vecs/cmu_002_01.npy");
     if (!path) {
@@ -65,7 +65,7 @@ Test(models_motion_columns, of_real_motion)
 }
 
 /* Joint 1 off by 3 and 4 cm in one of two frames; then the root moved, which moves all others the other way. */
-Test(models_motion_columns, error_in_millimetres)
+Test(models_motion_layout, error_in_millimetres)
 {
     const ts_motion_layout *l = ts_motion_layout_of(263);
     float x[2 * 263] = {0}, y[2 * 263] = {0}, mean[263], std[263];

@@ -1,0 +1,144 @@
+#include "models/motion_layout.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+/* Loper et al. 2015, without the hands: the skeleton of HumanML3D and of MotionMillion. */
+#define SMPL_PARENTS                                                                                                   \
+    {                                                                                                                  \
+        -1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19                                       \
+    }
+#define SMPL_JOINTS                                                                                                    \
+    {                                                                                                                  \
+        "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle", \
+            "spine3", "left_foot", "right_foot", "neck", "left_collar", "right_collar", "head", "left_shoulder",       \
+            "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist"                                 \
+    }
+#define SMPL_FEET                                                                                                      \
+    {                                                                                                                  \
+        7, 10, 8, 11                                                                                                   \
+    }
+
+static const ts_motion_layout humanml3d = {
+    .name = "humanml3d",
+    .columns = 263,
+    .joints = 22,
+    .fps = 20,
+    .unit_mm = 1000,
+    .root_kind = TS_ROOT_YAW,
+    .root = {0, 4},
+    .positions = {4, 63},
+    .rotations = {67, 126},
+    .velocities = {193, 66},
+    .contacts = {259, 4},
+    .height = 3,
+    .foot_count = 4,
+    .foot = SMPL_FEET,
+    .parent = SMPL_PARENTS,
+    .joint = SMPL_JOINTS,
+};
+
+/* The skeleton of the Master Motor Map (Terlemez et al. 2014) as KIT-ML's 21 joints; millimetres, 12.5 frames a second.
+ */
+static const ts_motion_layout kit = {
+    .name = "kit",
+    .columns = 251,
+    .joints = 21,
+    .fps = 12.5,
+    .unit_mm = 1,
+    .root_kind = TS_ROOT_YAW,
+    .root = {0, 4},
+    .positions = {4, 60},
+    .rotations = {64, 120},
+    .velocities = {184, 63},
+    .contacts = {247, 4},
+    .height = 3,
+    .foot_count = 4,
+    .foot = {19, 20, 14, 15},
+    .parent = {-1, 0, 1, 2, 3, 3, 5, 6, 3, 8, 9, 0, 11, 12, 13, 14, 0, 16, 17, 18, 19},
+    .joint = {"root",        "torso",         "neck",       "upper_neck", "head",       "right_shoulder", "right_elbow",
+              "right_wrist", "left_shoulder", "left_elbow", "left_wrist", "right_hip",  "right_knee",     "right_ankle",
+              "right_heel",  "right_toe",     "left_hip",   "left_knee",  "left_ankle", "left_heel",      "left_toe"},
+};
+
+static const ts_motion_layout motionmillion = {
+    .name = "motionmillion",
+    .columns = 272,
+    .joints = 22,
+    .fps = 30,
+    .unit_mm = 1000,
+    .root_kind = TS_ROOT_HEADING,
+    .root = {0, 8},
+    .positions = {8, 66},
+    .velocities = {74, 66},
+    .rotations = {140, 132},
+    .root_position = true,
+    .foot_count = 4,
+    .foot = SMPL_FEET,
+    .parent = SMPL_PARENTS,
+    .joint = SMPL_JOINTS,
+};
+
+const ts_motion_layout *const ts_motion_layouts[] = {&humanml3d, &kit, &motionmillion, NULL};
+
+const ts_motion_layout *ts_motion_layout_find(const char *name)
+{
+    for (int i = 0; ts_motion_layouts[i]; i++)
+        if (strcmp(ts_motion_layouts[i]->name, name) == 0)
+            return ts_motion_layouts[i];
+    return NULL;
+}
+
+const ts_motion_layout *ts_motion_layout_of(int64_t columns)
+{
+    for (int i = 0; ts_motion_layouts[i]; i++)
+        if (ts_motion_layouts[i]->columns == columns)
+            return ts_motion_layouts[i];
+    return NULL;
+}
+
+typedef struct {
+    const float *frame, *mean, *std; /* [columns] */
+} reader;
+
+static double value(const reader *r, int64_t column)
+{
+    double v = (double)r->frame[column];
+    return r->mean ? v * (double)r->std[column] + (double)r->mean[column] : v;
+}
+
+/* Where the root is in the frame of its heading: x and z are 0, unless the columns say otherwise. */
+static void root_of(const ts_motion_layout *l, const reader *r, double root[3])
+{
+    for (int64_t i = 0; i < 3; i++)
+        root[i] = l->root_position ? value(r, l->positions.first + i) : i == 1 ? value(r, l->height) : 0;
+}
+
+/* Sum of the distances of all joints; the root's is 0. */
+static double distances(const ts_motion_layout *l, const reader *a, const reader *b)
+{
+    double root_a[3], root_b[3], sum = 0;
+    root_of(l, a, root_a);
+    root_of(l, b, root_b);
+    for (int64_t first = l->positions.first; first < l->positions.first + l->positions.count; first += 3) {
+        double square = 0;
+        for (int64_t i = 0; i < 3; i++) {
+            double d = value(a, first + i) - root_a[i] - (value(b, first + i) - root_b[i]);
+            square += d * d;
+        }
+        sum += sqrt(square);
+    }
+    return sum;
+}
+
+double ts_motion_mpjpe(const ts_motion_layout *layout, const float *y, const float *x, int64_t frames,
+                       const float *mean, const float *std)
+{
+    double sum = 0;
+    for (int64_t t = 0; t < frames; t++) {
+        reader a = {y + t * layout->columns, mean, std}, b = {x + t * layout->columns, mean, std};
+        sum += distances(layout, &a, &b);
+    }
+    return layout->unit_mm * sum / (double)(frames * layout->joints);
+}
