@@ -49,10 +49,4 @@ const ts_motion_layout *ts_motion_layout_of(int64_t columns);
 /* Every preset, ended by NULL. */
 extern const ts_motion_layout *const ts_motion_layouts[];
 
-/* Mean distance of joints over the frames of y and x [frames, columns], in millimetres, with the roots moved onto each
- * other, in the frame of each one's own heading: an error of the path or of the heading does not count.
- * mean, std [columns]: x and y are (value - mean) / std; NULL: they are values. Thread: pure. */
-double ts_motion_mpjpe(const ts_motion_layout *layout, const float *y, const float *x, int64_t frames,
-                       const float *mean, const float *std);
-
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "models/motion_metrics.h"
 #include "train/data_kinds.h"
 #include "train/loader.h"
 #include "train/motion_tree.h"

@@ -15,7 +15,7 @@ typedef struct {
     double psnr;  /* dB, from mse and the width of the data's range */
     double
         ssim; /* mean over images and channels; Wang et al. 2004, 11x11 Gaussian window of 1.5; images only, else NAN */
-    double mpjpe_mm; /* mean over windows (models/motion_layout.h); motion whose columns are known, else NAN */
+    double mpjpe_mm; /* mean over windows (models/motion_metrics.h); motion whose columns are known, else NAN */
     double parts[TS_MAX_TERMS];
     const char *part_names[TS_MAX_TERMS];
     int part_count;

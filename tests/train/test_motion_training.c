@@ -7,6 +7,7 @@
 
 #include "core/files/npy.h"
 #include "core/memory.h"
+#include "models/motion_metrics.h"
 #include "tests/train/temp_folder.h"
 #include "train/data_kinds.h"
 #include "train/evaluate.h"
