@@ -8,6 +8,7 @@
 #include "core/files/container.h"
 #include "core/files/layout.h"
 #include "core/memory.h"
+#include "train/checkpoint_motion.h"
 #include "train/programs.h"
 
 /* The blocks that go into a file, and under which name. */
@@ -119,6 +120,7 @@ ts_status ts_checkpoint_save(const ts_experiment *e, const ts_train_state *state
     TS_GO(ts_container_writer_new(&w, path, err));
     TS_GO(add_config(w, e, err));
     TS_GO(add_state(w, e, state, err));
+    TS_GO(ts_checkpoint_motion_add(w, &e->motion, err));
     TS_GO(add_variables(w, e->store, err));
     TS_GO(ts_container_commit(w, keep_previous ? TS_REPLACE_KEEP : TS_REPLACE_DROP, err));
 out:
@@ -231,6 +233,8 @@ ts_status ts_checkpoint_experiment(ts_experiment *e, const char *path, const cha
         status = ts_experiment_open(e, config, device, threads, err);
     if (status == TS_OK)
         status = saved_of(c, path, &s, err);
+    if (status == TS_OK)
+        status = ts_checkpoint_motion_read(&e->motion, c, path, &e->arena, err);
     ts_container_close(c);
     if (status == TS_OK)
         status = ts_experiment_set_item(e, s.item, s.range, err);
@@ -316,6 +320,22 @@ static ts_status make_room(ts_experiment *e, ts_container *c, ts_restore_kind ki
     return averages ? ts_store_need(e->store, TS_BLOCK_EMA, err) : TS_OK;
 }
 
+/* A run goes on with the values that it began with. */
+static ts_status check_motion(const ts_experiment *e, ts_container *c, const char *path, ts_error *err)
+{
+    char where[200];
+    ts_arena arena = {0};
+    ts_motion old;
+    ts_status status = ts_checkpoint_motion_read(&old, c, path, &arena, err);
+    if (status == TS_OK && old.known && !ts_motion_same_values(&e->motion, &old, where, sizeof where))
+        status = ts_fail(err, TS_ERR_DATA,
+                         "%s: the run was trained with another mean and deviation than the data has now: %s; put the "
+                         "old Mean.npy and Std.npy back, or begin a new run",
+                         path, where);
+    ts_arena_clear(&arena);
+    return status;
+}
+
 ts_status ts_checkpoint_restore(ts_experiment *e, const char *path, ts_restore_kind kind, ts_train_state *state,
                                 ts_error *err)
 {
@@ -324,6 +344,8 @@ ts_status ts_checkpoint_restore(ts_experiment *e, const char *path, ts_restore_k
     ts_status status;
     TS_TRY(ts_container_open(&c, path, err));
     TS_GO(saved_of(c, path, &s, err));
+    if (kind == TS_RESTORE_RESUME)
+        TS_GO(check_motion(e, c, path, err));
     TS_GO(make_room(e, c, kind, err));
     TS_GO(restore_variables(e, c, path, kind, false, err));
     TS_GO(ts_container_verify(c, err));

@@ -1,7 +1,10 @@
 /* What goes into a checkpoint (core/files/container.h is the vessel): the resolved config, the trainer's state, and
- * every variable of the store. Tensors are in PyTorch's layouts under their paths: model/<path>        parameters
- * state/<path>   quantizer and other state ema/<path>          their moving averages  m/<path>, v/<path>  Adam's
- * moments (v: absent for sgd) */
+ * every variable of the store. Tensors are in PyTorch's layouts under their paths:
+ *     model/<path>            parameters
+ *     state/<path>            quantizer and other state
+ *     ema/<path>              moving averages of the parameters
+ *     m/<path>, v/<path>      Adam's moments (v: absent for sgd)
+ *     motion/...              train/checkpoint_motion.h */
 #ifndef TS_TRAIN_CHECKPOINT_H
 #define TS_TRAIN_CHECKPOINT_H
 

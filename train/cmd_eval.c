@@ -40,6 +40,13 @@ static json_t *answer(const ts_trained *t, const char *path, ts_split split, con
     return all;
 }
 
+static void show_note(const ts_experiment *e, ts_split split)
+{
+    const ts_dataset *data = split == TS_SPLIT_TRAIN ? e->train_data : e->val_data;
+    if (*data->note)
+        fprintf(stderr, "tessera: note: %s\n", data->note);
+}
+
 ts_status ts_cmd_eval(const ts_arguments *a, int *exit_code, ts_error *err)
 {
     (void)exit_code;
@@ -49,6 +56,8 @@ ts_status ts_cmd_eval(const ts_arguments *a, int *exit_code, ts_error *err)
     ts_status status = ts_trained_open(&trained, a, err);
     if (status == TS_OK)
         status = ts_evaluate(&trained.experiment, split, trained.ema, 0, NULL, NULL, &result, err);
+    if (status == TS_OK)
+        show_note(&trained.experiment, split);
     if (status == TS_OK)
         status = ts_answer_show(answer(&trained, ts_arguments_positional(a, 0), split, &result),
                                 ts_arguments_flag(a, "json"), stdout, err);

@@ -118,23 +118,30 @@ static ts_status finish_open(ts_dataset *data, ts_error *err)
     return data->broken ? TS_OK : ts_out_of_memory(err, (size_t)data->chosen_count);
 }
 
-ts_status ts_dataset_open(ts_dataset **out, const ts_dataset_kind *kind, const void *options, ts_split split,
-                          uint64_t seed, ts_error *err)
+ts_status ts_dataset_open_for(ts_dataset **out, const ts_dataset_kind *kind, const void *options, ts_split split,
+                              uint64_t seed, const ts_motion *trained, ts_error *err)
 {
     *out = NULL;
     ts_dataset *data = ts_calloc(1, sizeof *data);
     if (!data)
         return ts_out_of_memory(err, sizeof *data);
-    *data = (ts_dataset){.kind = kind, .split = split, .seed = seed};
+    *data = (ts_dataset){.kind = kind, .split = split, .seed = seed, .trained = trained};
     pthread_mutex_init(&data->lock, NULL);
     ts_status status = kind->open(data, options, err);
     if (status == TS_OK)
         status = finish_open(data, err);
+    data->trained = NULL;
     if (status == TS_OK)
         *out = data;
     else
         ts_dataset_close(data);
     return status;
+}
+
+ts_status ts_dataset_open(ts_dataset **out, const ts_dataset_kind *kind, const void *options, ts_split split,
+                          uint64_t seed, ts_error *err)
+{
+    return ts_dataset_open_for(out, kind, options, split, seed, NULL, err);
 }
 
 void ts_dataset_close(ts_dataset *data)

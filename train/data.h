@@ -54,6 +54,7 @@
 #include "core/status.h"
 #include "core/tensor.h"
 #include "train/data_pixels.h"
+#include "train/motion.h"
 
 typedef enum { TS_SPLIT_TRAIN, TS_SPLIT_VAL } ts_split;
 
@@ -67,7 +68,10 @@ typedef struct {
     uint64_t epoch, next;
 } ts_draws;
 
-enum { TS_DRAWS_PER_ITEM = 16 }; /* at most this many for one item */
+enum {
+    TS_DRAWS_PER_ITEM = 16, /* at most this many for one item */
+    TS_DATA_NOTE = 512
+};
 
 uint64_t ts_draw_below(ts_draws *draws, uint64_t n); /* [0, n) */
 float ts_draw_uniform(ts_draws *draws);              /* [0, 1) */
@@ -111,10 +115,13 @@ struct ts_dataset {
     int64_t limit;        /* use only the first `limit` sources of the split; 0: all */
     bool skip_broken;     /* a source with TS_ERR_DATA is replaced by the next one that is whole, and counted */
     bool flip;            /* mirror every second item at random, in training */
-    const uint8_t *bytes; /* [sources, item] for ts_dataset_read_bytes; the kind's own, as is the next */
+    const uint8_t *bytes; /* [sources, item] for ts_dataset_read_bytes; the kind's own, as are the next two */
     void *state;
+    const ts_motion *motion; /* what a frame is, where items are motion; else NULL */
+    char note[TS_DATA_NOTE]; /* a line for the log, said by `open`; empty: none */
 
-    uint64_t seed;   /* from here on data.c's own */
+    const ts_motion *trained; /* see ts_dataset_open_for; from here on data.c's own */
+    uint64_t seed;
     int64_t *chosen; /* [chosen_count] sources of the split, ascending */
     int64_t chosen_count;
     _Atomic uint8_t *broken; /* [chosen_count] */
@@ -129,6 +136,13 @@ struct ts_dataset {
  * Owner: the caller closes. Errors: TS_ERR_DATA, TS_ERR_USAGE (no items in this split, and which option gives some). */
 ts_status ts_dataset_open(ts_dataset **data, const ts_dataset_kind *kind, const void *options, ts_split split,
                           uint64_t seed, ts_error *err);
+
+/* The same for a model that knows its motion already (from a checkpoint, or from the other split): `trained` decides
+ * how the items are normalised, because a model understands no other; where the data's own mean and deviation differ,
+ * the data set's `note` says so. It is needed during the call only; NULL: the data decide. Errors: as above;
+ * TS_ERR_DATA where frames have another number of columns. */
+ts_status ts_dataset_open_for(ts_dataset **data, const ts_dataset_kind *kind, const void *options, ts_split split,
+                              uint64_t seed, const ts_motion *trained, ts_error *err);
 
 /* Item `index` (0 .. count-1) of `epoch`, to out [item]. Training's crops and flips differ from epoch to epoch,
  * validation's do not.

@@ -87,10 +87,6 @@ typedef struct {
 } ts_data_motion_options;
 extern const ts_dataset_kind ts_dataset_motion;
 
-/* What the items are normalised by, the data set's own; NULL where they are not, or it is of another kind. */
-struct ts_motion_statistics;
-const struct ts_motion_statistics *ts_dataset_motion_statistics(const ts_dataset *data);
-
 /* What shapes makes, without a data set: image `index` of the collection, [size, size, channels] 8-bit pixels.
  * Errors: out of memory. Thread: pure. */
 ts_status ts_shapes_draw(uint64_t seed, uint64_t index, int64_t size, int64_t channels, uint8_t *pixels, ts_error *err);

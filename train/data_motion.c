@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "core/text.h"
 #include "train/data_kinds.h"
 #include "train/motion_tree.h"
 
@@ -80,8 +81,8 @@ typedef struct {
     ts_arena arena;
     ts_motion_tree tree;
     ts_motion_ids clips; /* those of the split that are served: all as long as a window, unless held */
-    ts_motion_statistics statistics;
-    bool normalize, hold;
+    ts_motion known;
+    bool hold;
 } motion;
 
 /* A clip that is left out for good: counted, or the end. */
@@ -137,11 +138,55 @@ static ts_status nothing_left(ts_dataset *data, const motion *m, const char *spl
                    m->tree.splits, split, skipped, first.text);
 }
 
-static ts_status load_statistics(motion *m, int64_t columns, ts_error *err)
+/* The tree's own mean and deviation. */
+static ts_status load_own(motion *m, ts_error *err)
 {
     ts_motion_ids train;
+    ts_motion_statistics own;
     TS_TRY(ts_motion_ids_read(&train, &m->tree, "train", &m->arena, err));
-    return ts_motion_statistics_get(&m->statistics, &m->tree, &train, columns, &m->arena, err);
+    TS_TRY(ts_motion_statistics_get(&own, &m->tree, &train, m->known.columns, &m->arena, err));
+    m->known.mean = own.mean;
+    m->known.std = own.std;
+    return TS_OK;
+}
+
+/* The tree's own files, where it has some that can be read, against what is used. */
+static void compare_own(ts_dataset *data, motion *m)
+{
+    char where[200];
+    ts_motion_statistics own;
+    if (!m->known.mean || ts_motion_statistics_read(&own, &m->tree, m->known.columns, &m->arena, NULL) != TS_OK)
+        return;
+    ts_motion files = {.columns = m->known.columns, .mean = own.mean, .std = own.std};
+    if (!ts_motion_same_values(&files, &m->known, where, sizeof where))
+        ts_text_append(data->note, sizeof data->note, 0,
+                       "%s: is not what the model was trained with (%s); the model's own mean and deviation are used",
+                       m->tree.mean, where);
+}
+
+/* A model that is trained decides. */
+static ts_status take_trained(ts_dataset *data, motion *m, bool normalize, ts_error *err)
+{
+    const ts_motion *trained = data->trained;
+    if (trained->columns != m->known.columns)
+        return ts_fail(err, TS_ERR_DATA, "%s: frames of %" PRId64 " columns, the model was trained on %" PRId64,
+                       m->tree.clips, m->known.columns, trained->columns);
+    if (normalize != (trained->mean != NULL))
+        return ts_fail(err, TS_ERR_USAGE, "data.normalize=%s: the model was trained on values that are%s normalised",
+                       normalize ? "true" : "false", trained->mean ? "" : " not");
+    TS_TRY(ts_motion_copy(&m->known, trained, &m->arena, err));
+    compare_own(data, m);
+    return TS_OK;
+}
+
+static ts_status find_motion(ts_dataset *data, motion *m, bool normalize, ts_error *err)
+{
+    m->known = ts_motion_guess(data->item);
+    m->known.known = true;
+    data->motion = &m->known;
+    if (data->trained)
+        return take_trained(data, m, normalize, err);
+    return normalize ? load_own(m, err) : TS_OK;
 }
 
 static ts_status open_motion(ts_dataset *data, const void *options, ts_error *err)
@@ -151,7 +196,6 @@ static ts_status open_motion(ts_dataset *data, const void *options, ts_error *er
     motion *m = data->state = ts_calloc(1, sizeof *m);
     if (!m)
         return ts_out_of_memory(err, sizeof *m);
-    m->normalize = o->normalize;
     m->hold = o->short_clips == TS_SHORT_HOLD;
     data->own_split = true;
     data->limit = o->limit;
@@ -162,14 +206,7 @@ static ts_status open_motion(ts_dataset *data, const void *options, ts_error *er
     TS_TRY(choose_clips(data, m, o, err));
     if (data->sources == 0)
         return nothing_left(data, m, split, err);
-    return load_statistics(m, data->item.dim[1], err);
-}
-
-static void normalize(const ts_motion_statistics *s, int64_t frames, float *x)
-{
-    for (int64_t t = 0; t < frames; t++, x += s->columns)
-        for (int64_t i = 0; i < s->columns; i++)
-            x[i] = (x[i] - s->mean[i]) / s->std[i];
+    return find_motion(data, m, o->normalize, err);
 }
 
 static ts_status read_motion(ts_dataset *data, int64_t source, ts_draws *draws, float *out, ts_error *err)
@@ -186,8 +223,7 @@ static ts_status read_motion(ts_dataset *data, int64_t source, ts_draws *draws, 
         return too_short(m->clips.id[source], frames, window, err);
     for (int64_t t = kept; t < window; t++)
         memcpy(out + t * columns, out + (kept - 1) * columns, (size_t)columns * sizeof *out);
-    if (m->normalize)
-        normalize(&m->statistics, window, out);
+    ts_motion_normalize(&m->known, window, out);
     return TS_OK;
 }
 
@@ -200,9 +236,3 @@ static void close_motion(ts_dataset *data)
 }
 
 const ts_dataset_kind ts_dataset_motion = {&table, open_motion, read_motion, close_motion};
-
-const ts_motion_statistics *ts_dataset_motion_statistics(const ts_dataset *data)
-{
-    const motion *m = data->kind == &ts_dataset_motion ? data->state : NULL;
-    return m && m->normalize ? &m->statistics : NULL;
-}

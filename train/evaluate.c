@@ -5,9 +5,7 @@
 
 #include "core/memory.h"
 #include "models/motion_metrics.h"
-#include "train/data_kinds.h"
 #include "train/loader.h"
-#include "train/motion_tree.h"
 
 /* Of one item, or of all so far. Sums over values; ssim once per item. */
 typedef struct {
@@ -23,9 +21,7 @@ typedef struct {
     int32_t *ids; /* [largest batch, tokens, groups] */
     errors *of;   /* [largest batch] */
     errors sum;
-    double parts[TS_MAX_TERMS];             /* summed over items */
-    const ts_motion_layout *layout;         /* of motion, where it is known */
-    const ts_motion_statistics *statistics; /* NULL: values as they are */
+    double parts[TS_MAX_TERMS]; /* summed over items */
 } evaluation;
 
 static double reconstruction_error(int kind, double y, double x, double low, double high)
@@ -45,10 +41,9 @@ static double reconstruction_error(int kind, double y, double x, double low, dou
 
 static double mpjpe_of(const evaluation *v, const float *x, const float *y)
 {
-    const ts_motion_statistics *s = v->statistics;
-    return v->layout
-               ? ts_motion_mpjpe(v->layout, y, x, v->e->tokenizer.item.dim[0], s ? s->mean : NULL, s ? s->std : NULL)
-               : NAN;
+    const ts_motion *m = &v->e->motion;
+    const ts_motion_layout *layout = ts_motion_layout_known(m);
+    return layout ? ts_motion_mpjpe(layout, y, x, v->e->tokenizer.item.dim[0], m->mean, m->std) : NAN;
 }
 
 static errors errors_of(const evaluation *v, const float *x, const float *y)
@@ -176,8 +171,7 @@ ts_status ts_evaluate(ts_experiment *e, ts_split split, bool ema, int64_t sample
     int64_t items = e->train->eval_limit ? smaller(e->train->eval_limit, data->count) : data->count;
     int64_t batch = smaller(e->train->eval_batch ? e->train->eval_batch : e->train->batch, items);
     int64_t size = ts_shape_count(e->tokenizer.item);
-    evaluation v = {.e = e, .ema = ema, .statistics = ts_dataset_motion_statistics(data)};
-    v.layout = data->kind == &ts_dataset_motion ? ts_experiment_motion_layout(e) : NULL;
+    evaluation v = {.e = e, .ema = ema};
     ts_loader *loader = NULL;
     ts_status status;
     TS_GO(allocate(&v, batch, result, err));

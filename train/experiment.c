@@ -102,12 +102,13 @@ void ts_experiment_close(ts_experiment *e)
     ts_workspace_free(e->workspace);
     ts_device_close(e->device);
     ts_config_free(e->config);
+    ts_arena_clear(&e->arena);
     *e = (ts_experiment){0};
 }
 
 const ts_motion_layout *ts_experiment_motion_layout(const ts_experiment *e)
 {
-    return e->tokenizer.item.rank == 2 ? ts_motion_layout_of(e->tokenizer.item.dim[1]) : NULL;
+    return ts_motion_layout_known(&e->motion);
 }
 
 ts_status ts_experiment_set_item(ts_experiment *e, ts_shape item, ts_range range, ts_error *err)
@@ -117,6 +118,8 @@ ts_status ts_experiment_set_item(ts_experiment *e, ts_shape item, ts_range range
                        ts_shape_print(item).text, ts_shape_print(e->tokenizer.item).text);
     e->tokenizer.item = item;
     e->range = range;
+    if (!e->motion.known)
+        e->motion = ts_motion_guess(item);
     if (ts_motion_weights_any(&e->train->motion) && !ts_experiment_motion_layout(e))
         return ts_fail(err, TS_ERR_USAGE,
                        "train.position_loss, velocity_loss, acceleration_loss and root_loss: items are %s, expected "
@@ -131,6 +134,9 @@ ts_status ts_experiment_open_data(ts_experiment *e, ts_split split, ts_error *er
     if (*data)
         return TS_OK;
     const ts_dataset_kind *kind = ts_dataset_kinds[ts_config_kind(e->config, "data")];
-    TS_TRY(ts_dataset_open(data, kind, ts_config_options(e->config, "data"), split, (uint64_t)e->top->seed, err));
+    TS_TRY(ts_dataset_open_for(data, kind, ts_config_options(e->config, "data"), split, (uint64_t)e->top->seed,
+                               e->motion.known ? &e->motion : NULL, err));
+    if ((*data)->motion && !e->motion.known)
+        TS_TRY(ts_motion_copy(&e->motion, (*data)->motion, &e->arena, err));
     return ts_experiment_set_item(e, (*data)->item, (*data)->range, err);
 }

@@ -8,6 +8,7 @@
 #include "models/tokenizer.h"
 #include "train/config.h"
 #include "train/data.h"
+#include "train/motion.h"
 #include "train/train_options.h"
 
 /* The schema of every config: top level, data, model, quantizer, train. Made from the registries. */
@@ -28,7 +29,10 @@ typedef struct {
     ts_tokenizer tokenizer; /* options point into the config */
     ts_dataset *train_data; /* NULL until ts_experiment_open_data */
     ts_dataset *val_data;
-    ts_range range; /* of the data's values */
+    ts_range range;   /* of the data's values */
+    ts_motion motion; /* what an item is, where it is motion; a checkpoint sets it before the item and the data are, and
+                         the data are then normalised by it, whatever belongs to them; memory in `arena` */
+    ts_arena arena;
 } ts_experiment;
 
 /* Opens device, workspace and an empty store for a config; takes the config over, also on failure. `device`, `threads`
@@ -40,11 +44,11 @@ void ts_experiment_close(ts_experiment *e);
  * that model, quantizer and losses fit it. Errors: usage. */
 ts_status ts_experiment_set_item(ts_experiment *e, ts_shape item, ts_range range, ts_error *err);
 
-/* What the columns of an item mean; NULL where items are no motion of a known number of columns. */
+/* What the columns of an item mean; NULL where items are no motion, or nobody knows. */
 const ts_motion_layout *ts_experiment_motion_layout(const ts_experiment *e);
 
-/* Opens one split (idempotent); the first one sets the item. Errors: data; usage where its items do not fit the model
- * or the item that was set. */
+/* Opens one split (idempotent); the first one sets the item and, where that is not known, the motion. Errors: data;
+ * usage where its items do not fit the model or the item that was set. */
 ts_status ts_experiment_open_data(ts_experiment *e, ts_split split, ts_error *err);
 
 #endif

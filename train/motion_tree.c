@@ -187,8 +187,10 @@ static ts_status read_row(const float **row, const char *path, int64_t columns, 
     return status;
 }
 
-static ts_status read_both(ts_motion_statistics *s, const ts_motion_tree *tree, ts_arena *arena, ts_error *err)
+ts_status ts_motion_statistics_read(ts_motion_statistics *s, const ts_motion_tree *tree, int64_t columns,
+                                    ts_arena *arena, ts_error *err)
 {
+    *s = (ts_motion_statistics){.columns = columns};
     TS_TRY(read_row(&s->mean, tree->mean, s->columns, arena, err));
     TS_TRY(read_row(&s->std, tree->std, s->columns, arena, err));
     for (int64_t i = 0; i < s->columns; i++) {
@@ -261,7 +263,6 @@ static ts_status compute(ts_motion_statistics *s, const ts_motion_tree *tree, co
     ts_free(room);
     s->mean = mean;
     s->std = std;
-    s->computed = true;
     return status;
 }
 
@@ -273,5 +274,6 @@ ts_status ts_motion_statistics_get(ts_motion_statistics *statistics, const ts_mo
     if (mean != std)
         return ts_fail(err, TS_ERR_DATA, "%s: missing, while %s is there; remove that one too to have both computed",
                        mean ? tree->std : tree->mean, mean ? tree->mean : tree->std);
-    return mean ? read_both(statistics, tree, arena, err) : compute(statistics, tree, ids, arena, err);
+    return mean ? ts_motion_statistics_read(statistics, tree, columns, arena, err)
+                : compute(statistics, tree, ids, arena, err);
 }

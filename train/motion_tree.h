@@ -39,10 +39,9 @@ ts_status ts_motion_clip_shape(ts_shape *shape, const ts_motion_tree *tree, cons
                                ts_error *err);
 
 /* Normalised is (x - mean) / std. */
-typedef struct ts_motion_statistics {
+typedef struct {
     int64_t columns;
     const float *mean, *std; /* [columns]; std > 0 */
-    bool computed;           /* from the clips, not read */
 } ts_motion_statistics;
 
 /* Reads tree->mean and tree->std; where both are missing, computes them from `ids`: clips that cannot be read, or hold
@@ -50,5 +49,9 @@ typedef struct ts_motion_statistics {
  * missing; another number of columns; a std that is 0, negative or not finite; no clip to compute from. */
 ts_status ts_motion_statistics_get(ts_motion_statistics *statistics, const ts_motion_tree *tree,
                                    const ts_motion_ids *ids, int64_t columns, ts_arena *arena, ts_error *err);
+
+/* Reads the two files or fails: nothing is computed. */
+ts_status ts_motion_statistics_read(ts_motion_statistics *statistics, const ts_motion_tree *tree, int64_t columns,
+                                    ts_arena *arena, ts_error *err);
 
 #endif

@@ -9,7 +9,6 @@
 #include "tests/support/shared.h"
 #include "tests/train/temp_folder.h"
 #include "train/data_kinds.h"
-#include "train/motion_tree.h"
 
 enum { COLUMNS = 3, WINDOW = 8 };
 
@@ -248,8 +247,9 @@ Test(train_data_motion, normalised_by_the_files_of_the_tree)
     for (int64_t t = 0; t < WINDOW; t++)
         for (int64_t c = 0; c < COLUMNS; c++)
             cr_assert_eq(x[t * COLUMNS + c], (value_of(1, t, c) - (float)(c + 1)) / (float)(1 << c));
-    const ts_motion_statistics *s = ts_dataset_motion_statistics(data);
-    cr_assert(!s->computed && s->columns == COLUMNS && s->mean[2] == 3 && s->std[2] == 4);
+    const ts_motion *m = data->motion;
+    cr_assert(m->known && m->columns == COLUMNS && m->mean[2] == 3 && m->std[2] == 4);
+    cr_assert_null(ts_motion_layout_known(m), "nobody knows three columns");
     ts_dataset_close(data);
 }
 
@@ -271,8 +271,7 @@ Test(train_data_motion, computed_where_the_files_are_missing)
     write_array("new_joint_vecs/flat.npy", TS_F32, ts_shape_of(WINDOW, COLUMNS), x);
     for (int split = 0; split < 2; split++) {
         ts_dataset *data = must_open(options(), (ts_split)split);
-        const ts_motion_statistics *s = ts_dataset_motion_statistics(data);
-        cr_assert(s->computed);
+        const ts_motion *s = data->motion;
         cr_assert_float_eq(s->mean[0], 1003.5, 1e-4);
         cr_assert_float_eq(s->std[0], sqrt(5.25), 1e-6);
         cr_assert_float_eq(s->mean[1], -0.875, 1e-6);

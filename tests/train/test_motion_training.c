@@ -9,9 +9,10 @@
 #include "core/memory.h"
 #include "models/motion_metrics.h"
 #include "tests/train/temp_folder.h"
+#include "train/checkpoint.h"
+#include "train/checkpoint_motion.h"
 #include "train/data_kinds.h"
 #include "train/evaluate.h"
-#include "train/motion_tree.h"
 
 enum { COLUMNS = 251, FRAMES = 24, WINDOW = 16, CLIPS = 4 };
 
@@ -137,11 +138,8 @@ Test(train_motion_training, evaluation_has_the_terms_and_millimetres)
         loss += weights[i] * v.parts[2 + i];
     }
     cr_assert_float_eq(v.loss, loss, 1e-6 * loss);
-    const ts_motion_statistics *s = ts_dataset_motion_statistics(e.val_data);
-    for (int i = 0; i < CLIPS * WINDOW * COLUMNS; i++) {
-        x[i] = x[i] * s->std[i % COLUMNS] + s->mean[i % COLUMNS];
-        y[i] = y[i] * s->std[i % COLUMNS] + s->mean[i % COLUMNS];
-    }
+    ts_motion_restore(&e.motion, CLIPS * WINDOW, x);
+    ts_motion_restore(&e.motion, CLIPS * WINDOW, y);
     mm = ts_motion_mpjpe(ts_motion_layout_of(COLUMNS), y, x, CLIPS * WINDOW, NULL, NULL);
     cr_assert_float_eq(v.mpjpe_mm, mm, 1e-4 * mm);
     cr_assert(mm > 1 && mm < 20, "joints move within 5 mm: %g", mm);
@@ -182,4 +180,149 @@ Test(train_motion_training, terms_of_motion_need_motion)
     cr_assert_not_null(strstr(err.text, "items are [16, 16, 3], expected frames of 263, 251 or 272 columns"), "%s",
                        err.text);
     ts_experiment_close(&e);
+}
+
+/* ---- what a checkpoint knows ---- */
+
+static const char *save(const ts_experiment *e)
+{
+    static char path[600];
+    ts_train_state state = {.best = NAN};
+    snprintf(path, sizeof path, "%s/saved.h5", folder.path);
+    cr_assert_eq(ts_checkpoint_save(e, &state, path, false, &err), TS_OK, "%s", err.text);
+    return path;
+}
+
+static void write_row(const char *name, float first)
+{
+    float row[COLUMNS];
+    for (int i = 0; i < COLUMNS; i++)
+        row[i] = i ? 1 : first;
+    ts_tensor tensor = {TS_F32, ts_shape_of(COLUMNS), row};
+    const char *path = temp_write(&folder, name, "", 0);
+    cr_assert_eq(ts_npy_write(path, &tensor, &err), TS_OK, "%s", err.text);
+}
+
+static ts_experiment trained(const char *path, const char *const *overrides)
+{
+    ts_experiment e;
+    cr_assert_eq(ts_checkpoint_experiment(&e, path, overrides, "cpu", 1, NULL, &err), TS_OK, "%s", err.text);
+    return e;
+}
+
+static double millimetres(ts_experiment *e)
+{
+    ts_evaluation v;
+    cr_assert_eq(ts_evaluate(e, TS_SPLIT_VAL, false, 0, NULL, NULL, &v, &err), TS_OK, "%s", err.text);
+    double mm = v.mpjpe_mm;
+    ts_evaluation_clear(&v);
+    return mm;
+}
+
+/* A model understands its own normalisation and no other: that of the data is told, and not used. */
+Test(train_motion_training, a_checkpoint_brings_its_mean_and_deviation)
+{
+    char where[200] = "";
+    ts_experiment e = open_experiment(NULL);
+    open_data(&e);
+    cr_assert_eq(ts_experiment_make_store(&e, &err), TS_OK, "%s", err.text);
+    const char *path = save(&e);
+    double before = millimetres(&e);
+    ts_experiment t = trained(path, NULL);
+    cr_assert(t.motion.known && t.motion.columns == COLUMNS && ts_experiment_motion_layout(&t));
+    cr_assert(ts_motion_same_values(&t.motion, &e.motion, where, sizeof where), "%s", where);
+    cr_assert_eq(millimetres(&t), before);
+    cr_assert_str_eq(t.val_data->note, "");
+    ts_experiment_close(&t);
+    write_row("Mean.npy", 7);
+    write_row("Std.npy", 3);
+    t = trained(path, NULL);
+    cr_assert_eq(millimetres(&t), before);
+    cr_assert_not_null(strstr(t.val_data->note, "Mean.npy: is not what the model was trained with (column 0 has mean 7 "
+                                                "and std 3, not mean "),
+                       "%s", t.val_data->note);
+    ts_experiment_close(&t);
+    t = trained(path, (const char *const[]){"data.normalize=false", NULL});
+    cr_assert_eq(ts_experiment_open_data(&t, TS_SPLIT_VAL, &err), TS_ERR_USAGE);
+    cr_assert_str_eq(err.text, "data.normalize=false: the model was trained on values that are normalised");
+    ts_experiment_close(&t);
+    ts_experiment_close(&e);
+}
+
+Test(train_motion_training, a_checkpoint_from_before_motion_was_saved)
+{
+    ts_experiment e = open_experiment(NULL);
+    open_data(&e);
+    cr_assert_eq(ts_experiment_make_store(&e, &err), TS_OK, "%s", err.text);
+    double before = millimetres(&e);
+    e.motion.known = false;
+    ts_experiment t = trained(save(&e), NULL);
+    cr_assert(!t.motion.known && t.motion.columns == COLUMNS && !t.motion.mean);
+    cr_assert_eq(millimetres(&t), before, "by the data's own");
+    cr_assert(t.motion.known);
+    ts_experiment_close(&t);
+    ts_experiment_close(&e);
+}
+
+/* Only the run itself may go on; and only on the values that it began with. */
+Test(train_motion_training, resuming_with_other_statistics_is_refused)
+{
+    ts_train_state state;
+    ts_experiment e = open_experiment(NULL);
+    open_data(&e);
+    cr_assert_eq(ts_experiment_make_store(&e, &err), TS_OK, "%s", err.text);
+    const char *path = save(&e);
+    cr_assert_eq(ts_checkpoint_restore(&e, path, TS_RESTORE_RESUME, &state, &err), TS_OK, "%s", err.text);
+    ts_experiment_close(&e);
+    write_row("Mean.npy", 7);
+    write_row("Std.npy", 3);
+    e = open_experiment(NULL);
+    open_data(&e);
+    cr_assert_eq(ts_experiment_make_store(&e, &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_checkpoint_restore(&e, path, TS_RESTORE_RESUME, &state, &err), TS_ERR_DATA);
+    cr_assert_not_null(strstr(err.text, "saved.h5: the run was trained with another mean and deviation than the data "
+                                        "has now: column 0 has mean 7 and std 3, not mean"),
+                       "%s", err.text);
+    cr_assert_eq(ts_checkpoint_restore(&e, path, TS_RESTORE_WEIGHTS, NULL, &err), TS_OK, "another run may start there");
+    ts_experiment_close(&e);
+}
+
+static void save_rows(const char *path, const ts_named_tensor *row, int count)
+{
+    ts_container_writer *w;
+    cr_assert_eq(ts_container_writer_new(&w, path, &err), TS_OK, "%s", err.text);
+    for (int i = 0; i < count; i++)
+        cr_assert_eq(ts_container_add(w, &row[i], &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_container_commit(w, TS_REPLACE_DROP, &err), TS_OK, "%s", err.text);
+    ts_container_writer_free(w);
+}
+
+Test(train_motion_training, statistics_of_a_checkpoint_that_cannot_be)
+{
+    float good[4] = {1, 2, 3, 4}, zero[4] = {1, 0, 1, 1}, nan[4] = {1, NAN, 1, 1};
+    int32_t whole[4] = {1, 1, 1, 1};
+    const ts_tensor ok = {TS_F32, ts_shape_of(4), good};
+    const struct {
+        const char *second;
+        ts_tensor mean, std;
+    } cases[] = {{"motion/std", ok, {TS_F32, ts_shape_of(4), zero}},
+                 {"motion/std", {TS_F32, ts_shape_of(4), nan}, ok},
+                 {"motion/std", ok, {TS_F32, ts_shape_of(4), nan}},
+                 {"motion/std", ok, {TS_F32, ts_shape_of(3), good}},
+                 {"motion/std", ok, {TS_F32, ts_shape_of(2, 2), good}},
+                 {"motion/std", ok, {TS_I32, ts_shape_of(4), whole}},
+                 {"motion/other", ok, ok}};
+    char path[600];
+    snprintf(path, sizeof path, "%s/rows.h5", folder.path);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ts_container *c;
+        ts_arena arena = {0};
+        ts_motion m;
+        save_rows(path, (ts_named_tensor[]){{"motion/mean", cases[i].mean}, {cases[i].second, cases[i].std}}, 2);
+        cr_assert_eq(ts_container_open(&c, path, &err), TS_OK, "%s", err.text);
+        cr_expect_eq(ts_checkpoint_motion_read(&m, c, path, &arena, &err), TS_ERR_CHECKPOINT, "case %zu", i);
+        cr_expect_not_null(strstr(err.text, "rows.h5: expected motion/mean and motion/std"), "%s", err.text);
+        ts_container_close(c);
+        ts_arena_clear(&arena);
+    }
 }
