@@ -15,11 +15,14 @@ typedef struct {
     int64_t first, count; /* count 0: the representation has none */
 } ts_columns;
 
-/* How the root's columns tell where the root goes, from frame to frame:
+/* How the root's columns tell where the root goes, from frame to frame (models/motion_pose.h does the sums):
  *   TS_ROOT_YAW      [turn about y, x, z, height]: radians and way per frame, x and z in the heading of this frame, all
- *                    from this frame to the next (HumanML3D, KIT-ML)
+ *                    from this frame to the next (HumanML3D, KIT-ML, whose own files hold half the turn: ts_motion_yaw)
  *   TS_ROOT_HEADING  [x, z, 6D]: way from the frame before in that one's heading, and the turn since the frame before
- * as the first two rows of its matrix (MotionMillion); the height is a position */
+ *                    as the first two rows of its matrix; in the first frame both are from the origin and from +z. The
+ *                    height is a position (MotionMillion)
+ * Velocities of TS_ROOT_YAW are ways in the world, seen in this frame's heading, to the next frame; of TS_ROOT_HEADING
+ * what the positions' columns change by since the frame before. */
 typedef enum { TS_ROOT_YAW, TS_ROOT_HEADING } ts_motion_root;
 
 typedef struct {
