@@ -1,7 +1,8 @@
 #include "models/motion_metrics.h"
 
 #include <math.h>
-#include <string.h>
+
+#include "models/motion_pose.h"
 
 #define STILL_HEIGHT_MM 50.0
 #define STILL_SPEED_MM  500.0 /* a second */
@@ -31,17 +32,6 @@ static void position_of(const clip *c, int64_t t, int64_t joint, double p[3])
     int64_t at = l->positions.first + 3 * (l->root_position ? joint : joint - 1);
     for (int64_t i = 0; i < 3; i++)
         p[i] = l->unit_mm * (at >= l->positions.first ? value(c, t, at + i) : i == 1 ? value(c, t, l->height) : 0);
-}
-
-/* How the root moves from frame t to t + 1: way on the floor in the heading of t, in millimetres, and turn about y. */
-static void root_step(const clip *c, int64_t t, double way[2], double *turn)
-{
-    const ts_motion_layout *l = c->layout;
-    bool heading = l->root_kind == TS_ROOT_HEADING;
-    int64_t first = l->root.first, row = heading ? t + 1 : t, x = heading ? first : first + 1;
-    for (int64_t i = 0; i < 2; i++)
-        way[i] = l->unit_mm * value(c, row, x + i);
-    *turn = heading ? atan2(value(c, row, first + 4), value(c, row, first + 2)) : value(c, row, first);
 }
 
 /* ---- errors of joints ---- */
@@ -92,54 +82,62 @@ static void add_errors(ts_motion_sums *sums, const joints *e[3], int64_t t, int6
 
 /* ---- feet ---- */
 
-/* Way of a joint on the floor from frame t to t + 1, wherever the root goes and turns. */
-static double floor_way(const clip *c, int64_t t, int64_t joint)
+/* Joints of two neighbouring frames in the world, [2, joints, 3]. */
+typedef struct {
+    float at[2 * TS_MAX_JOINTS * 3];
+} step;
+
+/* What a joint goes on the floor, in millimetres. */
+static double way_of(const ts_motion_layout *l, const step *s, int64_t joint)
 {
-    double from[3], to[3], way[2], turn;
-    position_of(c, t, joint, from);
-    position_of(c, t + 1, joint, to);
-    root_step(c, t, way, &turn);
-    double x = cos(turn) * to[0] - sin(turn) * to[2], z = sin(turn) * to[0] + cos(turn) * to[2];
-    return hypot(way[0] + x - from[0], way[1] + z - from[2]);
+    const float *from = s->at + 3 * joint, *to = from + 3 * l->joints;
+    return l->unit_mm * hypot((double)to[0] - (double)from[0], (double)to[2] - (double)from[2]);
 }
 
-/* Is foot `i` of the layout's list on the floor in frame t, and does it stay there? `way` is its floor_way. */
-static bool stands(const clip *x, int64_t t, int i, double way)
+/* Is foot `i` of the layout's list on the floor in the original's frame `row`, and does it stay there? */
+static bool stands(const ts_motion_layout *l, const float *row, const step *s, int i)
 {
-    const ts_motion_layout *l = x->layout;
-    double p[3];
     if (l->contacts.count)
-        return i < l->contacts.count && value(x, t, l->contacts.first + i) > 0.5;
-    position_of(x, t, l->foot[i], p);
-    return p[1] < STILL_HEIGHT_MM && way < STILL_SPEED_MM / l->fps;
+        return i < l->contacts.count && row[l->contacts.first + i] > 0.5F;
+    double height = l->unit_mm * (double)s->at[3 * l->foot[i] + 1];
+    return height < STILL_HEIGHT_MM && way_of(l, s, l->foot[i]) < STILL_SPEED_MM / l->fps;
 }
 
-static void add_feet(ts_motion_sums *sums, const clip *y, const clip *x, int64_t t)
+/* From frame t to t + 1. */
+static void add_feet(ts_motion_sums *sums, const ts_motion_layout *l, const float *y, const float *x, int64_t t,
+                     ts_motion_yaw yaw)
 {
-    for (int i = 0; i < x->layout->foot_count; i++) {
-        double way = floor_way(x, t, x->layout->foot[i]);
-        if (!stands(x, t, i, way))
+    step of_y, of_x;
+    ts_motion_pose(l, y + t * l->columns, 2, yaw, of_y.at);
+    ts_motion_pose(l, x + t * l->columns, 2, yaw, of_x.at);
+    for (int i = 0; i < l->foot_count; i++) {
+        if (!stands(l, x + t * l->columns, &of_x, i))
             continue;
         sums->contacts++;
-        sums->original_skate += way;
-        sums->skate += floor_way(y, t, x->layout->foot[i]);
+        sums->skate += way_of(l, &of_y, l->foot[i]);
+        sums->original_skate += way_of(l, &of_x, l->foot[i]);
     }
 }
 
 /* ---- sums ---- */
 
-void ts_motion_sums_add(ts_motion_sums *sums, const ts_motion_layout *layout, const float *y, const float *x,
-                        int64_t frames, const float *mean, const float *std)
+static void add_joints(ts_motion_sums *sums, const clip *y, const clip *x, int64_t frames)
 {
-    clip a = {layout, y, mean, std}, b = {layout, x, mean, std};
     joints last[3] = {0};
     for (int64_t t = 0; t < frames; t++) {
         const joints *e[3] = {&last[t % 3], &last[(t + 2) % 3], &last[(t + 1) % 3]};
-        errors_of(&a, &b, t, &last[t % 3]);
-        add_errors(sums, e, t, layout->joints);
-        if (t + 1 < frames)
-            add_feet(sums, &a, &b, t);
+        errors_of(y, x, t, &last[t % 3]);
+        add_errors(sums, e, t, x->layout->joints);
     }
+}
+
+void ts_motion_sums_add(ts_motion_sums *sums, const ts_motion_layout *layout, const float *y, const float *x,
+                        int64_t frames)
+{
+    ts_motion_yaw yaw = ts_motion_yaw_of(layout, x, frames);
+    add_joints(sums, &(clip){.layout = layout, .data = y}, &(clip){.layout = layout, .data = x}, frames);
+    for (int64_t t = 0; t + 1 < frames; t++)
+        add_feet(sums, layout, y, x, t, yaw);
 }
 
 void ts_motion_sums_merge(ts_motion_sums *sums, const ts_motion_sums *other)
@@ -173,6 +171,6 @@ double ts_motion_mpjpe(const ts_motion_layout *layout, const float *y, const flo
                        const float *mean, const float *std)
 {
     ts_motion_sums sums = {0};
-    ts_motion_sums_add(&sums, layout, y, x, frames, mean, std);
+    add_joints(&sums, &(clip){layout, y, mean, std}, &(clip){layout, x, mean, std}, frames);
     return ts_motion_metrics_of(&sums).mpjpe_mm;
 }

@@ -7,9 +7,9 @@
  *   velocity      |e(t+1) - e(t)|                      Pavllo et al. 2019 (MPJVE)
  *   acceleration  |e(t+2) - 2 e(t+1) + e(t)|           Kanazawa et al. 2019 (HMMR)
  * Foot skate is the mean way on the floor, from frame t to t+1, of those feet that stand still in frame t of the
- * ORIGINAL: the way of the joint in the world, from its position and the root's columns, and without the height. A foot
- * stands still where its contact column is above 0.5; where the layout has no such columns, where it is lower than 5 cm
- * and slower than 0.5 m/s, the limits of Karunratanakul et al. 2023 (GMD).
+ * ORIGINAL: the way of the joint in the world (models/motion_pose.h), without the height. A foot stands still where its
+ * contact column is above 0.5; where the layout has no such columns, where it is lower than 5 cm and slower than
+ * 0.5 m/s, the limits of Karunratanakul et al. 2023 (GMD).
  *
  * All are per frame: times the rate (frames a second) they are per second. */
 #ifndef TS_MODELS_MOTION_METRICS_H
@@ -33,17 +33,17 @@ typedef struct {
     double skate_mm_per_frame, original_skate_mm_per_frame; /* of the reconstruction, and of the original itself */
 } ts_motion_metrics;
 
-/* Adds the clip y, a reconstruction of x, both [frames, columns].
- * mean, std [columns]: x and y are (value - mean) / std; NULL: they are values. Thread: pure but for *sums. */
+/* Adds the clip y, a reconstruction of x, both [frames, columns]: values, not normalised ones. Thread: pure but for
+ * *sums. */
 void ts_motion_sums_add(ts_motion_sums *sums, const ts_motion_layout *layout, const float *y, const float *x,
-                        int64_t frames, const float *mean, const float *std);
+                        int64_t frames);
 
 /* Adds what another one has seen. */
 void ts_motion_sums_merge(ts_motion_sums *sums, const ts_motion_sums *other);
 
 ts_motion_metrics ts_motion_metrics_of(const ts_motion_sums *sums);
 
-/* MPJPE alone, of one clip. */
+/* MPJPE alone, of one clip. mean, std [columns]: x and y are (value - mean) / std; NULL: they are values. */
 double ts_motion_mpjpe(const ts_motion_layout *layout, const float *y, const float *x, int64_t frames,
                        const float *mean, const float *std);
 
