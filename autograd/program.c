@@ -25,6 +25,8 @@ struct ts_program {
     bool profiling;
     double *step_ms; /* sums over `runs` */
     int64_t runs;
+    bool warm;       /* has run once since addresses were last resolved */
+    void *recording; /* of the device; NULL: none yet, or the device makes none */
 };
 
 enum { PER_STEP = TS_MAX_IN + TS_MAX_OUT, ALIGN = 64 };
@@ -101,11 +103,20 @@ static void *place_address(const ts_value_info *info)
     return base ? base + (size_t)info->first * ts_dtype_bytes(info->type.dtype) : NULL;
 }
 
+static void forget_recording(ts_program *p)
+{
+    if (p->recording)
+        p->plan->device->backend->record_free(p->plan->device, p->recording);
+    p->recording = NULL;
+    p->warm = false;
+}
+
 /* Every value's address, from where the workspace and the store's blocks are now. */
 static void resolve(ts_program *p)
 {
     const ts_plan *plan = p->plan;
     const ts_graph *g = plan->graph;
+    forget_recording(p);
     for (int32_t v = 0; v < g->value_count; v++) {
         const ts_value_info *info = &g->values[v];
         if (info->store)
@@ -157,6 +168,8 @@ void ts_program_free(ts_program *p)
 {
     if (!p)
         return;
+    if (p->plan)
+        forget_recording(p);
     if (p->constants)
         p->workspace->device->backend->release(p->workspace->device, p->constants, p->constant_bytes);
     ts_plan_free(p->plan);
@@ -241,18 +254,54 @@ static void run_profiled(ts_program *p)
     p->runs++;
 }
 
+/* The first step that fails gives its place to the message. */
+static ts_status run_steps(ts_program *p, ts_error *err)
+{
+    ts_device *device = p->plan->device;
+    for (int32_t i = 0; i < p->plan->step_count; i++) {
+        ts_call call = call_of(p, i);
+        p->plan->steps[i].kernel->run(&call);
+        if (device->error.code != TS_OK) {
+            const ts_node *node = &p->plan->graph->nodes[p->plan->steps[i].node];
+            ts_device_check(device, err);
+            return ts_error_prefix(err, "%s: %s", node->path, ts_ops[node->op].name);
+        }
+    }
+    return TS_OK;
+}
+
+/* The first run is step by step: libraries load and choose their algorithms in it. The second is recorded. */
+static ts_status record(ts_program *p, ts_error *err)
+{
+    const ts_backend *backend = p->plan->device->backend;
+    void *recording = NULL;
+    TS_TRY(backend->record_begin(p->plan->device, err));
+    ts_status status = run_steps(p, err);
+    ts_status ended = backend->record_end(p->plan->device, &recording, status == TS_OK ? err : NULL);
+    if (status == TS_OK && ended == TS_OK)
+        p->recording = recording;
+    else if (recording)
+        backend->record_free(p->plan->device, recording);
+    return status == TS_OK ? ended : status;
+}
+
 ts_status ts_program_run(ts_program *p, ts_error *err)
 {
+    ts_device *device = p->plan->device;
     refresh(p);
     if (p->profiling) {
         run_profiled(p);
-    } else {
-        for (int32_t i = 0; i < p->plan->step_count; i++) {
-            ts_call call = call_of(p, i);
-            p->plan->steps[i].kernel->run(&call);
-        }
+        return ts_device_check(device, err);
     }
-    return ts_device_check(p->plan->device, err);
+    if (!device->backend->record_begin || !p->warm) {
+        TS_TRY(run_steps(p, err));
+        p->warm = true;
+        return TS_OK;
+    }
+    if (!p->recording)
+        TS_TRY(record(p, err));
+    device->backend->replay(device, p->recording);
+    return device->error.code == TS_OK ? TS_OK : ts_device_check(device, err);
 }
 
 void ts_program_profile(ts_program *p, bool on)

@@ -31,7 +31,9 @@ ts_value ts_program_find(const ts_program *program, const char *name);
 void ts_program_set(ts_program *program, ts_value input, const void *host);
 void ts_program_get(ts_program *program, ts_value output, void *host);
 
-/* Runs all steps. Errors: TS_ERR_DEVICE when a kernel failed. */
+/* Runs all steps. A device that records (a GPU) is only given the work: it goes on while the caller does, until
+ * ts_program_get waits for it; from the second run on it is given one recording of the whole program.
+ * Errors: TS_ERR_DEVICE when a kernel failed, now or since the last call, with its place where that is known. */
 ts_status ts_program_run(ts_program *program, ts_error *err);
 
 /* Node by node, looking at every result: the first one that is not finite is the error, with path, op and the operands'

@@ -117,28 +117,38 @@ static const ts_kernel *cpu_kernel_of(ts_device *device, const ts_desc *desc)
 static const ts_backend cpu_backend = {.name = "cpu", .open = cpu_open, .kernel = cpu_kernel_of, HOST_MEMORY};
 static const ts_backend ref_backend = {.name = "ref", .open = ref_open, .kernel = ref_kernel_of, HOST_MEMORY};
 
-static ts_status pick_backend(const char *spec, const ts_backend **backend, ts_error *err)
+/* "cuda" or "cuda:3" */
+static bool is_cuda(const char *spec, int *index)
 {
-    if (strcmp(spec, "auto") == 0 || strcmp(spec, "cpu") == 0)
+    char end;
+    *index = 0;
+    return strcmp(spec, "cuda") == 0 || (sscanf(spec, "cuda:%d%c", index, &end) == 1 && *index >= 0);
+}
+
+static ts_status pick_backend(const char *spec, int *index, const ts_backend **backend, ts_error *err)
+{
+    *index = 0;
+    if (strcmp(spec, "cpu") == 0)
         *backend = &cpu_backend;
     else if (strcmp(spec, "ref") == 0)
         *backend = &ref_backend;
-    else if (strncmp(spec, "cuda", 4) == 0 && (spec[4] == '\0' || spec[4] == ':'))
-        return ts_fail(err, TS_ERR_DEVICE, "device %s: this build has no CUDA backend; use cpu", spec);
+    else if (is_cuda(spec, index))
+        return ts_module_cuda(backend, err);
     else
         return ts_fail(err, TS_ERR_DEVICE, "device %s: expected auto, cpu, ref, cuda or cuda:N", spec);
     return TS_OK;
 }
 
-ts_status ts_device_open(const char *spec, int threads, ts_device **device, ts_error *err)
+static ts_status open_device(const char *spec, int threads, ts_device **device, ts_error *err)
 {
     const ts_backend *backend = &cpu_backend;
-    *device = NULL;
-    TS_TRY(pick_backend(spec, &backend, err));
+    int index;
+    TS_TRY(pick_backend(spec, &index, &backend, err));
     ts_device *d = ts_calloc(1, sizeof *d);
     if (!d)
         return ts_out_of_memory(err, sizeof *d);
     d->backend = backend;
+    d->index = index;
     d->threads = threads;
     ts_status status = backend->open(d, err);
     if (status != TS_OK)
@@ -148,31 +158,18 @@ ts_status ts_device_open(const char *spec, int threads, ts_device **device, ts_e
     return status;
 }
 
+ts_status ts_device_open(const char *spec, int threads, ts_device **device, ts_error *err)
+{
+    *device = NULL;
+    if (strcmp(spec, "auto") != 0)
+        return open_device(spec, threads, device, err);
+    return open_device("cuda", threads, device, NULL) == TS_OK ? TS_OK : open_device("cpu", threads, device, err);
+}
+
 void ts_device_close(ts_device *device)
 {
     if (!device)
         return;
     device->backend->close(device);
     ts_free(device);
-}
-
-void ts_device_fail(ts_device *device, const char *format, ...)
-{
-    if (device->error.code != TS_OK)
-        return;
-    va_list args;
-    va_start(args, format);
-    vsnprintf(device->error.text, sizeof device->error.text, format, args);
-    va_end(args);
-    device->error.code = TS_ERR_DEVICE;
-}
-
-ts_status ts_device_check(ts_device *device, ts_error *err)
-{
-    device->backend->synchronize(device);
-    ts_status code = device->error.code;
-    if (code != TS_OK && err)
-        *err = device->error;
-    device->error = (ts_error){0};
-    return code;
 }

@@ -1,6 +1,7 @@
-/* A device: memory, and kernels for the ops. The engine reaches memory and arithmetic only through this table, so that
- * a GPU is one more backend. Two are built in: `cpu` (the fast kernels, the reference loops where there is none) and
- * `ref` (reference loops only, one thread: the oracle; the only one with f64). */
+/* A device: memory, and kernels for the ops. The engine reaches memory and arithmetic only through this table. Two are
+ * built in: `cpu` (the fast kernels, the reference loops where there is none) and `ref` (reference loops only, one
+ * thread: the oracle; the only one with f64). `cuda` is a module that is opened at run time (core/module.c), so that
+ * the program starts where neither driver nor NVIDIA's libraries are. */
 #ifndef TS_CORE_DEVICE_H
 #define TS_CORE_DEVICE_H
 
@@ -20,7 +21,18 @@ typedef struct {
     void (*zero)(ts_device *device, void *memory, size_t bytes);
     void (*synchronize)(ts_device *device);
     const ts_kernel *(*kernel)(ts_device *device, const ts_desc *desc); /* NULL: the backend has none for this desc */
+
+    /* A recording of what kernels enqueue between begin and end (which does not run then), to be replayed any number
+     * of times at the cost of one launch. NULL where the backend has nothing to gain. */
+    ts_status (*record_begin)(ts_device *device, ts_error *err);
+    ts_status (*record_end)(ts_device *device, void **recording, ts_error *err);
+    void (*replay)(ts_device *device, void *recording);
+    void (*record_free)(ts_device *device, void *recording);
 } ts_backend;
+
+/* What a module with a backend exports, so that one of another version is refused: it gives NULL for another one. */
+enum { TS_BACKEND_VERSION = 1 };
+typedef const ts_backend *ts_cuda_module_fn(int version);
 
 struct ts_device {
     const ts_backend *backend;
@@ -45,6 +57,11 @@ ts_status ts_device_check(ts_device *device, ts_error *err);
 /* Denormals are flushed to zero in the calling thread and every worker: products of them cost a factor of 10 and more.
  */
 void ts_flush_denormals(int threads);
+
+/* The CUDA backend, from $TESSERA_CUDA_MODULE, or libtessera-cuda.so beside the program, in ../lib/tessera from there,
+ * or where the system looks; it stays open. Errors: TS_ERR_DEVICE: no such file, or what it needs is missing (NVIDIA's
+ * libraries, with the loader's words). Thread: any. */
+ts_status ts_module_cuda(const ts_backend **backend, ts_error *err);
 
 /* The reference kernel of an op for f32 (wide false) or f64; NULL for a leaf or an alias. */
 const ts_kernel *ts_ref_kernel(ts_op op, bool wide);

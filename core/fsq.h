@@ -17,7 +17,11 @@
 #ifndef TS_CORE_FSQ_H
 #define TS_CORE_FSQ_H
 
+#ifdef __cplusplus
+#include <cmath>
+#else
 #include <tgmath.h>
+#endif
 
 #include "core/op.h"
 
@@ -44,7 +48,7 @@ typedef struct {
 ts_status ts_fsq_table_init(ts_fsq_table *table, const ts_fsq_opts *opts, ts_error *err);
 
 /* t, the bounded number in [-1, 1], of dim i. */
-static inline ts_fsq_real ts_fsq_squash(const ts_fsq_table *f, int i, ts_fsq_real z)
+TS_BOTH_SIDES static inline ts_fsq_real ts_fsq_squash(const ts_fsq_table *f, int i, ts_fsq_real z)
 {
     ts_fsq_real x = z + f->shift[i];
     if (!f->hard_clamp)
@@ -53,7 +57,7 @@ static inline ts_fsq_real ts_fsq_squash(const ts_fsq_table *f, int i, ts_fsq_rea
 }
 
 /* Level index 0 ... L-1 of a bounded number; -1 for NaN. */
-static inline int32_t ts_fsq_level(const ts_fsq_table *f, int i, ts_fsq_real t)
+TS_BOTH_SIDES static inline int32_t ts_fsq_level(const ts_fsq_table *f, int i, ts_fsq_real t)
 {
     if (isnan(t))
         return -1;
@@ -63,7 +67,7 @@ static inline int32_t ts_fsq_level(const ts_fsq_table *f, int i, ts_fsq_real t)
 }
 
 /* The number that level k of dim i stands for; NaN for k = -1. */
-static inline ts_fsq_real ts_fsq_code(const ts_fsq_table *f, int i, int32_t k)
+TS_BOTH_SIDES static inline ts_fsq_real ts_fsq_code(const ts_fsq_table *f, int i, int32_t k)
 {
     int32_t top = f->level[i] - 1;
     if (k < 0)
@@ -73,7 +77,7 @@ static inline ts_fsq_real ts_fsq_code(const ts_fsq_table *f, int i, int32_t k)
 }
 
 /* The level nearest to a code; -1 for NaN and for what lies half a level and more outside the codes. */
-static inline int32_t ts_fsq_level_of_code(const ts_fsq_table *f, int i, ts_fsq_real code)
+TS_BOTH_SIDES static inline int32_t ts_fsq_level_of_code(const ts_fsq_table *f, int i, ts_fsq_real code)
 {
     ts_fsq_real top = (ts_fsq_real)(f->level[i] - 1), half = (ts_fsq_real)f->half[i];
     ts_fsq_real k = rint(f->symmetric ? (code + 1) * top / 2 : code * half + half);
@@ -81,13 +85,13 @@ static inline int32_t ts_fsq_level_of_code(const ts_fsq_table *f, int i, ts_fsq_
 }
 
 /* Digit i of an id; -1 where the id is not one of 0 ... size-1. */
-static inline int32_t ts_fsq_level_of_id(const ts_fsq_table *f, int i, int32_t id)
+TS_BOTH_SIDES static inline int32_t ts_fsq_level_of_id(const ts_fsq_table *f, int i, int32_t id)
 {
     return id >= 0 && id < f->size ? id / f->basis[i] % f->level[i] : -1;
 }
 
 /* The id of D level indices; -1 where one of them is. */
-static inline int32_t ts_fsq_id(const ts_fsq_table *f, const int32_t *level)
+TS_BOTH_SIDES static inline int32_t ts_fsq_id(const ts_fsq_table *f, const int32_t *level)
 {
     int32_t id = 0;
     for (int i = 0; i < f->count; i++) {
@@ -99,7 +103,7 @@ static inline int32_t ts_fsq_id(const ts_fsq_table *f, const int32_t *level)
 }
 
 /* dcode/dz of dim i, the rounding taken as the identity. */
-static inline ts_fsq_real ts_fsq_derivative(const ts_fsq_table *f, int i, ts_fsq_real z)
+TS_BOTH_SIDES static inline ts_fsq_real ts_fsq_derivative(const ts_fsq_table *f, int i, ts_fsq_real z)
 {
     ts_fsq_real x = z + f->shift[i], t = ts_fsq_squash(f, i, z);
     if (f->hard_clamp)

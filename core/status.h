@@ -27,6 +27,13 @@ typedef struct {
     char text[1024]; /* one line, no final newline; cut at the end where it is too long */
 } ts_error;
 
+/* Before a small function that a GPU's kernels call as well. */
+#if defined(__CUDACC__)
+#define TS_BOTH_SIDES __host__ __device__
+#else
+#define TS_BOTH_SIDES
+#endif
+
 #if defined(__GNUC__)
 #define TS_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define TS_WARN_UNUSED       __attribute__((warn_unused_result))

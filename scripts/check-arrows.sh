@@ -27,6 +27,9 @@ declare -A known_to=(
     [jpeglib.h]="core/files/image_jpeg.c"
     [xxhash.h]="core/files/hash.c"
     [yaml.h]="train/config_yaml.c"
+    [cuda_runtime.h]="core/cuda/launch.h"
+    [cublasLt.h]="core/cuda/cublas.cu"
+    [cudnn.h]="core/cuda/cudnn.cu"
     [oneapi/dnnl/dnnl.h]="core/cpu/dnnl.c core/cpu/dnnl.h"
 )
 

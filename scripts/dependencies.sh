@@ -20,7 +20,7 @@ packages_of() {
             printf '%s\n' gcc libc6-dev cmake ninja-build "pkg-config|pkgconf" libdnnl-dev libhdf5-dev libyaml-dev \
                 libjansson-dev libpng-dev libjpeg-dev libxxhash-dev zlib1g-dev
             ;;
-        test) printf '%s\n' libcriterion-dev groff-base ;;
+        test) printf '%s\n' g++ libcriterion-dev groff-base ;;
         ci)
             printf '%s\n' git clang clang-format-14 clang-tidy-14 libclang-rt-14-dev libomp-dev shellcheck python3-h5py \
                 python3-pil

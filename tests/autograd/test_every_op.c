@@ -1,6 +1,7 @@
 /* Every op of core/ops.def, from the cases beside its family's tests (tests/support/op_case.h). */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "autograd/elementwise.h"
@@ -98,6 +99,28 @@ Test(autograd_every_op, reference_in_float_agrees_with_double)
 Test(autograd_every_op, cpu_agrees_with_double)
 {
     compare_all("cpu", 80);
+}
+
+/* The kernels of core/cuda: emulated on the CPU, or on a GPU by the module that TESSERA_CUDA_MODULE names. */
+Test(autograd_every_op, cuda_agrees_with_double)
+{
+    int compared = 0, missing = 0;
+    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
+    for (int op = 1; op < TS_OP_COUNT; op++)
+        for (const ts_op_case *c = every_op[op].cases; c->label; c++) {
+            if (c->covered_by)
+                continue;
+            if (!every_kernel_exists(c, "cuda")) {
+                missing++;
+                continue;
+            }
+            double tolerance = c->tolerance > 0 ? c->tolerance : 1e-5, worst = compare_with_double(c, "cuda");
+            cr_expect_leq(worst, tolerance, "%s, %s: cuda differs from double by %g of the maximum", every_op[op].name,
+                          c->label, worst);
+            compared++;
+        }
+    cr_log_info("cuda: %d cases agree, %d need a kernel that is not there", compared, missing);
+    cr_assert_geq(compared + missing, 80);
 }
 
 /* The checker is checked: a rule with the wrong sign, one off by a factor, and one that forgets an operand must fail.

@@ -17,7 +17,11 @@ typedef struct {
     double *host[TS_MAX_IN]; /* the inputs' content */
 } ts_built_case;
 
-/* Builds on `device` ("ref" or "cpu") with reals of `real`; gradients are left out where `gradients` is false. Asserts.
+/* Can `device` run the case and its gradients? */
+bool every_kernel_exists(const ts_op_case *c, const char *device);
+
+/* Builds on `device` ("ref", "cpu" or "cuda") with reals of `real`; gradients are left out where `gradients` is false.
+ * Asserts.
  */
 void built_case_open(ts_built_case *b, const ts_op_case *c, const char *device, ts_dtype real, bool gradients);
 void built_case_close(ts_built_case *b);

@@ -1,0 +1,190 @@
+/* The CUDA device: memory, one stream, recordings; the module's one exported symbol. */
+#include <string.h>
+
+#include "core/cuda/cuda.h"
+
+namespace
+{
+
+ts_cuda *cuda_of(ts_device *device)
+{
+    return static_cast<ts_cuda *>(device->state);
+}
+
+ts_status failed(ts_error *err, const char *call, cudaError_t error)
+{
+    return ts_fail(err, TS_ERR_DEVICE, "CUDA: %s: %s (%s)", call, cudaGetErrorString(error), cudaGetErrorName(error));
+}
+
+#define CUDA_TRY(call)                                                                                                 \
+    do {                                                                                                               \
+        cudaError_t cuda_error_ = (call);                                                                              \
+        if (cuda_error_ != cudaSuccess)                                                                                \
+            return failed(err, #call, cuda_error_);                                                                    \
+    } while (0)
+
+/* Where nobody can be told at once: the device's error. */
+#define CUDA_DO(device, call)                                                                                          \
+    do {                                                                                                               \
+        cudaError_t cuda_error_ = (call);                                                                              \
+        if (cuda_error_ != cudaSuccess)                                                                                \
+            ts_device_fail(device, "CUDA: %s: %s (%s)", #call, cudaGetErrorString(cuda_error_),                        \
+                           cudaGetErrorName(cuda_error_));                                                             \
+    } while (0)
+
+enum { STAGING_BYTES = 32 << 20 };
+
+ts_status open_parts(ts_device *device, ts_cuda *c, ts_error *err)
+{
+    CUDA_TRY(cudaSetDevice(device->index));
+    CUDA_TRY(cudaGetDeviceProperties(&c->properties, device->index));
+    CUDA_TRY(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking));
+    CUDA_TRY(cudaEventCreateWithFlags(&c->staged, cudaEventDisableTiming));
+    CUDA_TRY(cudaMallocHost(&c->staging, STAGING_BYTES));
+    c->staging_bytes = STAGING_BYTES;
+    return TS_OK;
+}
+
+void cuda_close(ts_device *device)
+{
+    ts_cuda *c = cuda_of(device);
+    if (!c)
+        return;
+    if (c->staging)
+        cudaFreeHost(c->staging);
+    if (c->staged)
+        cudaEventDestroy(c->staged);
+    if (c->stream)
+        cudaStreamDestroy(c->stream);
+    ts_free(c);
+    device->state = nullptr;
+}
+
+ts_status cuda_open(ts_device *device, ts_error *err)
+{
+    int count = 0;
+    CUDA_TRY(cudaGetDeviceCount(&count));
+    if (device->index >= count)
+        return ts_fail(err, TS_ERR_DEVICE, "cuda:%d: this machine has %d CUDA device%s, numbered from 0", device->index,
+                       count, count == 1 ? "" : "s");
+    device->state = ts_calloc(1, sizeof(ts_cuda));
+    if (!device->state)
+        return ts_out_of_memory(err, sizeof(ts_cuda));
+    ts_status status = open_parts(device, cuda_of(device), err);
+    if (status != TS_OK)
+        cuda_close(device);
+    return status;
+}
+
+ts_status cuda_alloc(ts_device *device, size_t bytes, void **memory, ts_error *err)
+{
+    (void)device;
+    cudaError_t error = cudaMalloc(memory, bytes ? bytes : 1);
+    if (error == cudaErrorMemoryAllocation) {
+        size_t free_bytes = 0, total = 0;
+        cudaMemGetInfo(&free_bytes, &total);
+        return ts_fail(
+            err, TS_ERR_DEVICE,
+            "%s: out of memory: %.1f MiB asked for, %.1f of %.1f MiB are free; a smaller train.batch needs less",
+            "cuda", (double)bytes / 1048576, (double)free_bytes / 1048576, (double)total / 1048576);
+    }
+    return error == cudaSuccess ? TS_OK : failed(err, "cudaMalloc", error);
+}
+
+void cuda_release(ts_device *device, void *memory, size_t bytes)
+{
+    (void)bytes;
+    CUDA_DO(device, cudaStreamSynchronize(cuda_of(device)->stream)); /* what still runs may use it */
+    CUDA_DO(device, cudaFree(memory));
+}
+
+/* Through pinned memory, so that the caller's may change at once and nobody waits for the device. */
+void cuda_upload(ts_device *device, void *to, const void *from_host, size_t bytes)
+{
+    ts_cuda *c = cuda_of(device);
+    for (size_t done = 0; done < bytes;) {
+        size_t part = bytes - done < c->staging_bytes ? bytes - done : c->staging_bytes;
+        CUDA_DO(device, cudaEventSynchronize(c->staged)); /* the copy before has left the staging memory */
+        memcpy(c->staging, static_cast<const char *>(from_host) + done, part);
+        CUDA_DO(device,
+                cudaMemcpyAsync(static_cast<char *>(to) + done, c->staging, part, cudaMemcpyHostToDevice, c->stream));
+        CUDA_DO(device, cudaEventRecord(c->staged, c->stream));
+        done += part;
+    }
+}
+
+void cuda_download(ts_device *device, void *to_host, const void *from, size_t bytes)
+{
+    ts_cuda *c = cuda_of(device);
+    CUDA_DO(device, cudaMemcpyAsync(to_host, from, bytes, cudaMemcpyDeviceToHost, c->stream));
+    CUDA_DO(device, cudaStreamSynchronize(c->stream));
+}
+
+void cuda_copy(ts_device *device, void *to, const void *from, size_t bytes)
+{
+    CUDA_DO(device, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, cuda_of(device)->stream));
+}
+
+void cuda_zero(ts_device *device, void *memory, size_t bytes)
+{
+    CUDA_DO(device, cudaMemsetAsync(memory, 0, bytes, cuda_of(device)->stream));
+}
+
+void cuda_synchronize(ts_device *device)
+{
+    CUDA_DO(device, cudaStreamSynchronize(cuda_of(device)->stream));
+}
+
+ts_status cuda_record_begin(ts_device *device, ts_error *err)
+{
+    CUDA_TRY(cudaStreamBeginCapture(cuda_of(device)->stream, cudaStreamCaptureModeThreadLocal));
+    return TS_OK;
+}
+
+ts_status cuda_record_end(ts_device *device, void **recording, ts_error *err)
+{
+    cudaGraph_t graph;
+    cudaGraphExec_t exec;
+    CUDA_TRY(cudaStreamEndCapture(cuda_of(device)->stream, &graph));
+    cudaError_t error = cudaGraphInstantiate(&exec, graph, 0);
+    cudaGraphDestroy(graph);
+    if (error != cudaSuccess)
+        return failed(err, "cudaGraphInstantiate", error);
+    *recording = exec;
+    return TS_OK;
+}
+
+void cuda_replay(ts_device *device, void *recording)
+{
+    CUDA_DO(device, cudaGraphLaunch(static_cast<cudaGraphExec_t>(recording), cuda_of(device)->stream));
+}
+
+void cuda_record_free(ts_device *device, void *recording)
+{
+    CUDA_DO(device, cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(recording)));
+}
+
+} // namespace
+
+static const ts_backend backend = {
+    .name = "cuda",
+    .open = cuda_open,
+    .close = cuda_close,
+    .alloc = cuda_alloc,
+    .release = cuda_release,
+    .upload = cuda_upload,
+    .download = cuda_download,
+    .copy = cuda_copy,
+    .zero = cuda_zero,
+    .synchronize = cuda_synchronize,
+    .kernel = ts_cuda_kernel_of,
+    .record_begin = cuda_record_begin,
+    .record_end = cuda_record_end,
+    .replay = cuda_replay,
+    .record_free = cuda_record_free,
+};
+
+extern "C" __attribute__((visibility("default"))) const ts_backend *ts_cuda_module(int version)
+{
+    return version == TS_BACKEND_VERSION ? &backend : nullptr;
+}

@@ -1,0 +1,31 @@
+/* The table of kernels, expanded from the one list: an op whose kernel is missing does not link. */
+#include "core/cuda/cuda.h"
+
+#define KERNEL_DIFF(name)      RUN(name)
+#define KERNEL_SURROGATE(name) RUN(name)
+#define KERNEL_GRAD(name)      RUN(name)
+#define KERNEL_INT(name)       RUN(name)
+#define KERNEL_STATE(name)     RUN(name)
+#define KERNEL_RANDOM(name)    RUN(name)
+#define KERNEL_ALIAS(name)
+#define TS_OP(name, family, class, inputs, outputs, in_place, cpu) KERNEL_##class(name)
+
+#define RUN(op_) extern "C" const ts_kernel ts_cuda_##op_ __attribute__((weak));
+#include "core/ops.def"
+#undef RUN
+
+const ts_kernel *ts_cuda_kernel_of(ts_device *device, const ts_desc *desc)
+{
+    (void)device;
+    const ts_kernel *kernel = nullptr;
+    switch (desc->op) {
+#define RUN(op_)                                                                                                       \
+    case TS_OP_##op_:                                                                                                  \
+        kernel = &ts_cuda_##op_;                                                                                       \
+        break;
+#include "core/ops.def"
+    default:
+        break;
+    }
+    return kernel && ts_cuda_narrow(desc) && (!kernel->accepts || kernel->accepts(desc)) ? kernel : nullptr;
+}

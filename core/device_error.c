@@ -1,0 +1,25 @@
+/* The failure that a device keeps, in a file of its own: a backend that is a module has it too. */
+#include <stdio.h>
+
+#include "core/device.h"
+
+void ts_device_fail(ts_device *device, const char *format, ...)
+{
+    if (device->error.code != TS_OK)
+        return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(device->error.text, sizeof device->error.text, format, args);
+    va_end(args);
+    device->error.code = TS_ERR_DEVICE;
+}
+
+ts_status ts_device_check(ts_device *device, ts_error *err)
+{
+    device->backend->synchronize(device);
+    ts_status code = device->error.code;
+    if (code != TS_OK && err)
+        *err = device->error;
+    device->error = (ts_error){0};
+    return code;
+}

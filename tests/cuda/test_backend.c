@@ -1,0 +1,81 @@
+/* The CUDA backend over the emulation of its launch model (tests/cuda/emulation), or, with TESSERA_CUDA_MODULE set,
+ * over the module that it names: on a machine with a GPU the same suites run on the device. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "autograd/elementwise.h"
+#include "autograd/program.h"
+#include "core/device.h"
+#include "tests/support/op_check.h"
+
+static ts_error err;
+
+Test(cuda_backend, memory_goes_there_and_back)
+{
+    ts_device *device;
+    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
+    cr_assert_eq(ts_device_open("cuda", 0, &device, &err), TS_OK, "%s", err.text);
+    float there[1000], back[1000];
+    for (int i = 0; i < 1000; i++)
+        there[i] = (float)i;
+    void *a, *b;
+    cr_assert_eq(device->backend->alloc(device, sizeof there, &a, &err), TS_OK);
+    cr_assert_eq(device->backend->alloc(device, sizeof there, &b, &err), TS_OK);
+    device->backend->upload(device, a, there, sizeof there);
+    device->backend->copy(device, b, a, sizeof there);
+    device->backend->zero(device, (char *)b + 400, 400);
+    device->backend->download(device, back, b, sizeof back);
+    for (int i = 0; i < 1000; i++)
+        cr_assert_eq(back[i], i >= 100 && i < 200 ? 0 : there[i], "element %d", i);
+    device->backend->release(device, a, sizeof there);
+    device->backend->release(device, b, sizeof there);
+    cr_assert_eq(ts_device_check(device, &err), TS_OK, "%s", err.text);
+    ts_device_close(device);
+}
+
+Test(cuda_backend, no_such_device_is_said)
+{
+    ts_device *device;
+    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
+    cr_assert_eq(ts_device_open("cuda:99", 0, &device, &err), TS_ERR_DEVICE);
+    cr_assert_neq(strstr(err.text, "cuda:99: this machine has"), NULL, "%s", err.text);
+    setenv("TESSERA_CUDA_MODULE", "/nowhere/libtessera-cuda.so", 1);
+    cr_assert_eq(ts_device_open("cuda", 0, &device, &err), TS_ERR_DEVICE);
+    cr_assert_neq(strstr(err.text, "no CUDA: /nowhere/libtessera-cuda.so: cannot open"), NULL, "%s", err.text);
+    cr_assert_eq(ts_device_open("auto", 0, &device, &err), TS_OK, "%s", err.text);
+    cr_assert_str_eq(device->backend->name, "cpu");
+    ts_device_close(device);
+}
+
+/* Runs 1 (step by step), 2 (recorded) and 3 (replayed) of one program, each with other inputs. */
+Test(cuda_backend, replays_with_new_inputs)
+{
+    ts_device *device;
+    ts_program *program;
+    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
+    cr_assert_eq(ts_device_open("cuda", 0, &device, &err), TS_OK, "%s", err.text);
+    ts_workspace *workspace = ts_workspace_new(device);
+    ts_graph *g = ts_graph_new(TS_F32);
+    ts_value a = ts_input(g, "a", TS_F32, ts_shape_of(5, 7)), b = ts_input(g, "b", TS_F32, ts_shape_of(7));
+    ts_value y = ts_mul(ts_add(a, b), a);
+    ts_output(y, "y");
+    cr_assert_eq(ts_program_new(g, workspace, &program, &err), TS_OK, "%s", err.text);
+    for (int run = 0; run < 3; run++) {
+        float x[35], z[7], out[35];
+        for (int i = 0; i < 35; i++)
+            x[i] = (float)(i + run);
+        for (int i = 0; i < 7; i++)
+            z[i] = (float)(i * run);
+        ts_program_set(program, a, x);
+        ts_program_set(program, b, z);
+        cr_assert_eq(ts_program_run(program, &err), TS_OK, "%s", err.text);
+        ts_program_get(program, y, out);
+        for (int i = 0; i < 35; i++)
+            cr_assert_eq(out[i], (x[i] + z[i % 7]) * x[i], "run %d, element %d", run, i);
+    }
+    ts_program_free(program);
+    ts_graph_free(g);
+    ts_workspace_free(workspace);
+    ts_device_close(device);
+}
