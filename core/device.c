@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "core/device.h"
 
+#include <ctype.h>
 #include <omp.h>
 #include <sched.h>
 #include <stdio.h>
@@ -120,9 +121,15 @@ static const ts_backend ref_backend = {.name = "ref", .open = ref_open, .kernel 
 /* "cuda" or "cuda:3" */
 static bool is_cuda(const char *spec, int *index)
 {
-    char end;
+    char *end;
     *index = 0;
-    return strcmp(spec, "cuda") == 0 || (sscanf(spec, "cuda:%d%c", index, &end) == 1 && *index >= 0);
+    if (strcmp(spec, "cuda") == 0)
+        return true;
+    if (strncmp(spec, "cuda:", 5) != 0 || !isdigit((unsigned char)spec[5]))
+        return false;
+    long number = strtol(spec + 5, &end, 10);
+    *index = (int)number;
+    return *end == '\0' && number <= 1023;
 }
 
 static ts_status pick_backend(const char *spec, int *index, const ts_backend **backend, ts_error *err)
@@ -135,7 +142,7 @@ static ts_status pick_backend(const char *spec, int *index, const ts_backend **b
     else if (is_cuda(spec, index))
         return ts_module_cuda(backend, err);
     else
-        return ts_fail(err, TS_ERR_DEVICE, "device %s: expected auto, cpu, ref, cuda or cuda:N", spec);
+        return ts_fail(err, TS_ERR_DEVICE, "expected auto, cpu, ref, cuda or cuda:N");
     return TS_OK;
 }
 
@@ -161,8 +168,10 @@ static ts_status open_device(const char *spec, int threads, ts_device **device, 
 ts_status ts_device_open(const char *spec, int threads, ts_device **device, ts_error *err)
 {
     *device = NULL;
-    if (strcmp(spec, "auto") != 0)
-        return open_device(spec, threads, device, err);
+    if (strcmp(spec, "auto") != 0) {
+        ts_status status = open_device(spec, threads, device, err);
+        return status == TS_OK ? status : ts_error_prefix(err, "device %s", spec);
+    }
     return open_device("cuda", threads, device, NULL) == TS_OK ? TS_OK : open_device("cpu", threads, device, err);
 }
 

@@ -38,15 +38,13 @@ ts_status ts_module_cuda(const ts_backend **backend, ts_error *err)
     const char *file = find(path);
     void *module = dlopen(file, RTLD_NOW | RTLD_LOCAL); /* opened again it is the same one; it is never closed */
     if (!module)
-        return ts_fail(
-            err, TS_ERR_DEVICE,
-            "no CUDA: %s; use cpu, or build with -DTESSERA_CUDA=ON and install NVIDIA's driver, cuBLAS and cuDNN",
-            dlerror());
+        return ts_fail(err, TS_ERR_DEVICE,
+                       "%s; use cpu, or build with -DTESSERA_CUDA=ON and install NVIDIA's driver, cuBLAS and cuDNN",
+                       dlerror());
     ts_cuda_module_fn *entry = NULL;
     *(void **)&entry = dlsym(module, "ts_cuda_module");
     *backend = entry ? entry(TS_BACKEND_VERSION) : NULL;
     return *backend ? TS_OK
-                    : ts_fail(err, TS_ERR_DEVICE,
-                              "no CUDA: %s is of another version of Tessera (expected backend version %d)", file,
-                              TS_BACKEND_VERSION);
+                    : ts_fail(err, TS_ERR_DEVICE, "%s is of another version of Tessera (expected backend version %d)",
+                              file, TS_BACKEND_VERSION);
 }

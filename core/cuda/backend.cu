@@ -65,8 +65,8 @@ ts_status cuda_open(ts_device *device, ts_error *err)
     int count = 0;
     CUDA_TRY(cudaGetDeviceCount(&count));
     if (device->index >= count)
-        return ts_fail(err, TS_ERR_DEVICE, "cuda:%d: this machine has %d CUDA device%s, numbered from 0", device->index,
-                       count, count == 1 ? "" : "s");
+        return ts_fail(err, TS_ERR_DEVICE, "this machine has %d CUDA device%s, numbered from 0", count,
+                       count == 1 ? "" : "s");
     device->state = ts_calloc(1, sizeof(ts_cuda));
     if (!device->state)
         return ts_out_of_memory(err, sizeof(ts_cuda));

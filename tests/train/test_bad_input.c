@@ -78,6 +78,7 @@ Test(train_bad_input, parts_that_do_not_fit)
 
 Test(train_bad_input, devices)
 {
+    setenv("TESSERA_CUDA_MODULE", "/nowhere.so", 1); /* also where there is a GPU */
     TRAIN_REFUSED(5, "device cuda", config, "--device", "cuda");
     TRAIN_REFUSED(5, "device cuda:1", config, "--device=cuda:1");
     TRAIN_REFUSED(5, "expected auto, cpu, ref, cuda or cuda:N", config, "--device", "gpu");
@@ -220,6 +221,7 @@ Test(train_bad_input, checkpoints_of_another_model)
     REFUSED(2, "only data.* and train.eval_* can be changed", "eval", last, "model.width=4");
     REFUSED(2, "made for [8, 8, 3]", "eval", last, "data.size=16");
     REFUSED(3, "/nowhere", "eval", last, "data.kind=idx", "data.path=/nowhere");
+    setenv("TESSERA_CUDA_MODULE", "/nowhere.so", 1);
     REFUSED(5, "device cuda", "eval", last, "--device", "cuda");
 }
 
