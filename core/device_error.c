@@ -5,13 +5,13 @@
 
 void ts_device_fail(ts_device *device, const char *format, ...)
 {
-    if (device->error.code != TS_OK)
-        return;
+    ts_error error = {.code = TS_ERR_DEVICE};
     va_list args;
     va_start(args, format);
-    vsnprintf(device->error.text, sizeof device->error.text, format, args);
+    vsnprintf(error.text, sizeof error.text, format, args);
     va_end(args);
-    device->error.code = TS_ERR_DEVICE;
+    if (device->error.code == TS_OK)
+        device->error = error;
 }
 
 ts_status ts_device_check(ts_device *device, ts_error *err)
