@@ -14,9 +14,10 @@ typedef struct {
     ts_store *store;
     const char *path; /* "" at the top */
     ts_mode mode;
-    bool hold_state; /* layers leave their running state as it is, also in TRAIN: a pass beside the steps */
-    int block;       /* TS_BLOCK_VALUE, or TS_BLOCK_EMA to read the moving averages of the parameters */
-    ts_value random; /* i64 [2]: seed, step; absent where nothing is drawn */
+    bool hold_state;        /* layers leave their running state as it is, also in TRAIN: a pass beside the steps */
+    int block;              /* TS_BLOCK_VALUE, or TS_BLOCK_EMA to read the moving averages of the parameters */
+    ts_value random;        /* i64 [2]: seed, step; absent where nothing is drawn */
+    struct ts_pasts *pasts; /* causal layers go on from the block before (layers/causal.h); NULL: clips are whole */
 } ts_scope;
 
 /* The scope `name` inside s: "encoder" -> "encoder.conv1". Also sets the graph's path. */

@@ -20,6 +20,10 @@ typedef struct ts_model_kind {
 
     /* codes [B, tokens, width] -> y [B, item], `channels` of them */
     ts_value (*decode)(ts_scope s, const void *options, ts_value codes, int64_t channels);
+
+    /* Can it go block by block along the first axis of an item, with ts_scope.pasts (models/stream.h)? NULL: never.
+     * Errors: usage, saying why not. */
+    ts_status (*streams)(const void *options, ts_error *err);
 } ts_model_kind;
 
 extern const ts_model_kind *const ts_model_kinds[]; /* NULL-terminated */

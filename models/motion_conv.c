@@ -6,7 +6,7 @@
 #include "autograd/elementwise.h"
 #include "autograd/resample.h"
 #include "layers/attention.h"
-#include "layers/conv.h"
+#include "layers/causal.h"
 #include "layers/patch.h"
 
 static const char *const activations[] = {"relu", "silu", "gelu", NULL};
@@ -157,23 +157,13 @@ static ts_status check(const void *options, ts_shape item, ts_shape *tokens, ts_
 
 /* ---- layers ---- */
 
-static ts_value causal_conv(ts_scope s, ts_value x, int64_t out, int64_t kernel, int64_t stride, int64_t dilation)
-{
-    return ts_conv1d_layer(s, x, out,
-                           (ts_conv_layer){.kernel = kernel,
-                                           .stride = stride,
-                                           .dilation = dilation,
-                                           .asymmetric = true,
-                                           .pad = (kernel - 1) * dilation + 1 - stride});
-}
-
 /* [B, T, C] -> [B, T, out]. The published causal code passes its padding where a dilation is expected, so that the
  * taps of a kernel of 5 lie two frames apart; its weights are trained that way. */
 static ts_value outer_conv(ts_scope s, const ts_motion_conv_options *o, ts_value x, int64_t out)
 {
     int64_t half = (o->kernel - 1) / 2;
     if (o->causal)
-        return causal_conv(s, x, out, o->kernel, 1, half);
+        return ts_causal_conv1d_layer(s, x, out, (ts_conv_layer){.kernel = o->kernel, .dilation = half});
     return ts_conv1d_layer(s, x, out, (ts_conv_layer){.kernel = o->kernel, .pad = half});
 }
 
@@ -182,7 +172,8 @@ static ts_value down_conv(ts_scope s, const ts_motion_conv_options *o, ts_value 
 {
     int64_t kernel = 2 * o->stride, half = o->stride / 2;
     if (o->causal)
-        return causal_conv(s, x, o->width, kernel, o->stride, half > 1 ? half : 1);
+        return ts_causal_conv1d_layer(
+            s, x, o->width, (ts_conv_layer){.kernel = kernel, .stride = o->stride, .dilation = half > 1 ? half : 1});
     return ts_conv1d_layer(
         s, x, o->width,
         (ts_conv_layer){
@@ -194,7 +185,7 @@ static ts_value up_conv(ts_scope s, const ts_motion_conv_options *o, ts_value x)
 {
     x = ts_upsample_nearest1d(x, o->stride);
     if (o->causal)
-        return causal_conv(s, x, o->width, 3, 1, 1);
+        return ts_causal_conv1d_layer(s, x, o->width, (ts_conv_layer){.kernel = 3});
     return ts_conv1d_layer(s, x, o->width, (ts_conv_layer){.kernel = 3, .pad = 1});
 }
 
@@ -223,7 +214,8 @@ static ts_value block(ts_scope s, const ts_motion_conv_options *o, ts_value x, i
 {
     ts_value h = activation(o, ts_norm_layer(ts_sub(s, "norm1"), x, norm_of(o)));
     ts_conv_layer spread = {.kernel = o->kernel, .dilation = dilation, .pad = dilation * (o->kernel - 1) / 2};
-    h = o->causal ? causal_conv(ts_sub(s, "conv1"), h, o->width, 3, 1, dilation)
+    h = o->causal ? ts_causal_conv1d_layer(ts_sub(s, "conv1"), h, o->width,
+                                           (ts_conv_layer){.kernel = 3, .dilation = dilation})
                   : ts_conv1d_layer(ts_sub(s, "conv1"), h, o->width, spread);
     h = activation(o, ts_norm_layer(ts_sub(s, "norm2"), h, norm_of(o)));
     h = ts_conv1d_layer(ts_sub(s, "conv2"), h, o->width, (ts_conv_layer){.kernel = 1});
@@ -288,5 +280,23 @@ static ts_value decode(ts_scope s, const void *options, ts_value codes, int64_t 
     return ts_unpatch(h, (ts_patch_method)o->patch, o->patch_size);    /* [B, T, C]        */
 }
 
+/* Attention would have to keep every frame of the clip. */
+static ts_status streams(const void *options, ts_error *err)
+{
+    const ts_motion_conv_options *o = options;
+    if (!o->causal)
+        return ts_fail(
+            err, TS_ERR_USAGE,
+            "motion_conv: a token depends on frames that have not come yet; block by block goes a model that "
+            "was trained with model.causal=true");
+    if (o->norm == TS_NORM_GROUP)
+        return ts_fail(err, TS_ERR_USAGE,
+                       "motion_conv: norm GN mixes all frames of a clip; block by block goes one with none, LN or BN");
+    if (o->attention)
+        return ts_fail(err, TS_ERR_USAGE,
+                       "motion_conv: attention sees all frames of a clip; block by block goes one without");
+    return TS_OK;
+}
+
 const ts_model_kind ts_motion_conv_kind = {
-    .name = "motion_conv", .table = &table, .check = check, .encode = encode, .decode = decode};
+    .name = "motion_conv", .table = &table, .check = check, .encode = encode, .decode = decode, .streams = streams};

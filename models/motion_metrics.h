@@ -1,8 +1,9 @@
 /* How far a reconstruction of motion is from its original, in millimetres.
  *
  * Joints are taken relative to the root of their own frame, in the frame of their own heading: an error of the path or
- * of the heading does not count in the first three. Joint 0, the root itself, counts with its error of 0, as in T2M-GPT
- * and MotionMillion. With e(t) the error of a joint's position in frame t, y - x, means over joints and frames of
+ * of the heading does not count in the first three. (MotionMillion's own MPJPE turns both back into the world first,
+ * each by its own headings so far, so that there their error counts too.) Joint 0, the root itself, counts with its
+ * error of 0, as there. With e(t) the error of a joint's position in frame t, y - x, means over joints and frames of
  *   MPJPE         |e(t)|                               Ionescu et al. 2014, Human3.6M
  *   velocity      |e(t+1) - e(t)|                      Pavllo et al. 2019 (MPJVE)
  *   acceleration  |e(t+2) - 2 e(t+1) + e(t)|           Kanazawa et al. 2019 (HMMR)
