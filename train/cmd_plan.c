@@ -44,10 +44,13 @@ static bool item_of_options(const ts_config *config, ts_shape *item, ts_range *r
         const ts_data_folder_options *o = options;
         *item = ts_shape_of(o->size, o->size, o->gray ? 1 : 3);
         *range = (ts_range)o->range;
+    } else if (kind == &ts_dataset_motion) {
+        const ts_data_motion_options *o = options;
+        *item = ts_shape_of(o->window, o->columns);
     } else {
         return false;
     }
-    return true;
+    return item->dim[item->rank - 1] > 0; /* columns: 0 leaves them to the data */
 }
 
 /* From --item, from the options, from the data itself; where that is not there (yet), an IDX set is taken for one of

@@ -369,16 +369,18 @@ Test(train_commands, doctor)
 
 Test(train_commands, shipped_configs_plan)
 {
-    static const char *const names[] = {"mnist_fsq",    "mnist_vq",   "mnist_vq_ema", "kodak_classic_vq_ema",
-                                        "cifar_vq_ema", "shapes_fsq", "shapes_vq"};
+    static const char *const names[] = {
+        "images/mnist_fsq",    "images/mnist_vq",   "images/mnist_vq_ema",      "images/kodak_classic_vq_ema",
+        "images/cifar_vq_ema", "images/shapes_fsq", "images/shapes_vq",         "motion/t2m_vqvae",
+        "motion/small_fsq",    "motion/small_vq",   "motion/motionmillion_fsq", "motion/motionmillion_fsq_causal"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[1000];
         ts_config *config;
         ts_error err = {0};
-        snprintf(path, sizeof path, TESSERA_SOURCE "/configs/images/%s.yaml", names[i]);
+        snprintf(path, sizeof path, TESSERA_SOURCE "/configs/%s.yaml", names[i]);
         cr_assert_eq(ts_config_load(&config, ts_experiment_schema(), path, NULL, &err), TS_OK, "%s", err.text);
         const ts_top_options *top = ts_config_options(config, "");
-        cr_expect_str_eq(top->name, names[i]);
+        cr_expect_str_eq(top->name, strchr(names[i], '/') + 1);
         cr_expect(*top->description && *top->expect, "%s: description and expect", names[i]);
         ts_config_free(config);
         json_t *root = JSON("plan", path, "--json");
