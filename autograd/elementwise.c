@@ -97,13 +97,18 @@ ts_value ts_where(ts_value condition, ts_value a, ts_value b)
     ts_graph *g;
     if (ts_poisoned(&g, 3, (ts_value[]){condition, a, b}))
         return ts_poison(g);
+    ts_dtype dtype = ts_type_of(a).dtype;
+    if (ts_type_of(condition).dtype != ts_graph_real(g) || ts_type_of(b).dtype != dtype ||
+        (dtype != ts_graph_real(g) && dtype != TS_I32))
+        return ts_build_fail(
+            g, "where", "operands are %s, %s and %s; expected a real condition, then two real or two i32",
+            ts_dtype_name(ts_type_of(condition).dtype), ts_dtype_name(dtype), ts_dtype_name(ts_type_of(b).dtype));
     ts_shape ab = {0}, common = {0};
     ts_shape sc = ts_value_shape(condition), sa = ts_value_shape(a), sb = ts_value_shape(b);
     if (!common_shape(sa, sb, &ab) || !common_shape(sc, ab, &common))
         return ts_build_fail(g, "where", "%s, %s and %s do not broadcast", ts_shape_print(sc).text,
                              ts_shape_print(sa).text, ts_shape_print(sb).text);
-    ts_node_spec spec = {
-        .op = TS_OP_where, .in_count = 3, .in = {condition, a, b}, .out = {{ts_type_of(a).dtype, common}}};
+    ts_node_spec spec = {.op = TS_OP_where, .in_count = 3, .in = {condition, a, b}, .out = {{dtype, common}}};
     return ts_node_add(g, &spec, NULL);
 }
 

@@ -13,7 +13,8 @@ ts_value ts_maximum(ts_value a, ts_value b);  /* at a tie the gradient goes to a
 ts_value ts_minimum(ts_value a, ts_value b);
 ts_value ts_greater(ts_value a, ts_value b); /* 1 where a > b, else 0; no gradient */
 
-/* condition != 0 ? a : b. The condition is real and has no gradient. All three broadcast. */
+/* condition != 0 ? a : b. The condition is real and has no gradient; a and b are both real, or both i32. All three
+ * broadcast. */
 ts_value ts_where(ts_value condition, ts_value a, ts_value b);
 
 ts_value ts_affine(ts_value x, double a, double b); /* a*x + b */

@@ -81,17 +81,23 @@ ts_value ts_count(ts_value ids, int64_t K)
     return ts_node_add(g, &spec, NULL);
 }
 
-ts_value ts_tile_rows(ts_value x, int64_t K)
+ts_value ts_tile_rows(ts_value x, ts_value mask, int64_t K)
 {
     ts_graph *g;
-    if (ts_poisoned(&g, 1, &x))
+    if (ts_poisoned(&g, 2, (ts_value[]){x, mask}))
         return ts_poison(g);
     ts_type t = ts_type_of(x);
     if (!is_real(g, x) || t.shape.rank != 2 || t.shape.dim[0] < 1 || K < 0)
         return ts_build_fail(g, "tile_rows", "the rows are %s %s, wanted %lld; expected real [N, D] with N at least 1",
                              ts_dtype_name(t.dtype), ts_shape_print(t.shape).text, (long long)K);
-    ts_node_spec spec = {
-        .op = TS_OP_tile_rows, .in_count = 1, .in = {x}, .out = {{t.dtype, ts_shape_of(K, t.shape.dim[1])}}};
+    if (mask.graph && (!is_real(g, mask) || !ts_shape_equal(ts_value_shape(mask), ts_shape_of(t.shape.dim[0]))))
+        return ts_build_fail(g, "tile_rows", "the mask is %s %s, expected real [%lld], a number for each row",
+                             ts_dtype_name(ts_type_of(mask).dtype), ts_shape_print(ts_value_shape(mask)).text,
+                             (long long)t.shape.dim[0]);
+    ts_node_spec spec = {.op = TS_OP_tile_rows,
+                         .in_count = mask.graph ? 2 : 1,
+                         .in = {x, mask},
+                         .out = {{t.dtype, ts_shape_of(K, t.shape.dim[1])}}};
     return ts_node_add(g, &spec, NULL);
 }
 

@@ -21,8 +21,9 @@ ts_value ts_scatter_add(ts_value rows, ts_value ids, int64_t K);
 /* How often each id 0..K-1 occurs: ids [..] -> i64 [K]; others are left out. torch.bincount */
 ts_value ts_count(ts_value ids, int64_t K);
 
-/* x [N, D] real -> [K, D], row i = x[i mod N]. No gradient. Errors: N is 0. */
-ts_value ts_tile_rows(ts_value x, int64_t K);
+/* x [N, D] real -> [K, D], row i = x[i mod N]. With a mask [N], or TS_ABSENT: row i = row i mod V of the V rows where
+ * it is not 0, and rows of 0 where there are none. No gradient. Errors: N is 0; the mask does not fit. */
+ts_value ts_tile_rows(ts_value x, ts_value mask, int64_t K);
 
 /* Those below take any dtype; reals have a gradient, which moves the elements back. */
 

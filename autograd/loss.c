@@ -1,9 +1,9 @@
 #include "autograd/loss.h"
 
 #include "autograd/elementwise.h"
+#include "autograd/mask.h"
 #include "autograd/node.h"
 #include "autograd/reduce.h"
-#include "autograd/shape.h"
 
 static ts_type scalar_type(ts_value x)
 {
@@ -49,10 +49,33 @@ void ts_rule_mse(ts_rule *r)
         r->din[1] = mse_dx(r->dout[0], y, x);
 }
 
-ts_value ts_l1(ts_value x, ts_value y)
+/* sum(mask * e) / (sum(mask) * C) for e [..., C], mask [...] */
+static ts_value masked_mean(ts_value e, ts_value mask)
+{
+    if (!mask.graph)
+        return ts_mean_all(e);
+    ts_value total = ts_sum_all(ts_mask_rows(e, mask));
+    ts_value count = ts_scale(ts_sum_all(mask), (double)ts_dim(e, -1));
+    return ts_div(total, ts_maximum(count, ts_scalar(mask.graph, 1e-30))); /* not 0/0 where nothing counts */
+}
+
+ts_value ts_mse_masked(ts_value x, ts_value y, ts_value mask)
 {
     ts_graph *g;
-    return check_pair(&g, "l1", x, y) ? ts_mean_all(ts_abs(ts_subtract(x, y))) : ts_poison(g);
+    if (!mask.graph)
+        return ts_mse(x, y);
+    return check_pair(&g, "mse", x, y) ? masked_mean(ts_square(ts_subtract(x, y)), mask) : ts_poison(g);
+}
+
+ts_value ts_l1(ts_value x, ts_value y)
+{
+    return ts_l1_masked(x, y, TS_ABSENT);
+}
+
+ts_value ts_l1_masked(ts_value x, ts_value y, ts_value mask)
+{
+    ts_graph *g;
+    return check_pair(&g, "l1", x, y) ? masked_mean(ts_abs(ts_subtract(x, y)), mask) : ts_poison(g);
 }
 
 static bool check_smooth(ts_graph **graph, ts_value x, ts_value y, double beta)
@@ -67,48 +90,13 @@ static bool check_smooth(ts_graph **graph, ts_value x, ts_value y, double beta)
 
 ts_value ts_smooth_l1(ts_value x, ts_value y, double beta)
 {
-    ts_graph *g;
-    return check_smooth(&g, x, y, beta) ? ts_mean_all(ts_smooth_abs(ts_subtract(x, y), beta)) : ts_poison(g);
-}
-
-/* sum(mask * e) / (sum(mask) * C) for e [..., C], mask [...] */
-static ts_value masked_mean(const char *op, ts_value e, ts_value mask)
-{
-    ts_graph *g;
-    if (ts_poisoned(&g, 2, (ts_value[]){e, mask}))
-        return ts_poison(g);
-    ts_shape rows = ts_value_shape(e), column = rows;
-    if (rows.rank > 0) {
-        column.dim[rows.rank - 1] = 1;
-        rows.dim[--rows.rank] = 0;
-    }
-    if (column.rank == 0 || !ts_shape_equal(ts_value_shape(mask), rows) ||
-        ts_type_of(mask).dtype != ts_type_of(e).dtype)
-        return ts_build_fail(g, op, "mask is %s %s for x %s %s, expected x's shape without its last axis",
-                             ts_dtype_name(ts_type_of(mask).dtype), ts_shape_print(ts_value_shape(mask)).text,
-                             ts_dtype_name(ts_type_of(e).dtype), ts_shape_print(ts_value_shape(e)).text);
-    ts_value total = ts_sum_all(ts_mul(e, ts_reshape(mask, column)));
-    ts_value count = ts_scale(ts_sum_all(mask), (double)ts_dim(e, -1));
-    return ts_div(total, ts_maximum(count, ts_scalar(g, 1e-30))); /* not 0/0 where nothing counts */
-}
-
-ts_value ts_mse_masked(ts_value x, ts_value y, ts_value mask)
-{
-    ts_graph *g;
-    return check_pair(&g, "mse", x, y) ? masked_mean("mse", ts_square(ts_subtract(x, y)), mask) : ts_poison(g);
-}
-
-ts_value ts_l1_masked(ts_value x, ts_value y, ts_value mask)
-{
-    ts_graph *g;
-    return check_pair(&g, "l1", x, y) ? masked_mean("l1", ts_abs(ts_subtract(x, y)), mask) : ts_poison(g);
+    return ts_smooth_l1_masked(x, y, beta, TS_ABSENT);
 }
 
 ts_value ts_smooth_l1_masked(ts_value x, ts_value y, double beta, ts_value mask)
 {
     ts_graph *g;
-    return check_smooth(&g, x, y, beta) ? masked_mean("smooth_l1", ts_smooth_abs(ts_subtract(x, y), beta), mask)
-                                        : ts_poison(g);
+    return check_smooth(&g, x, y, beta) ? masked_mean(ts_smooth_abs(ts_subtract(x, y), beta), mask) : ts_poison(g);
 }
 
 ts_value ts_cross_entropy(ts_value logits, ts_value target, ts_cross_entropy_opts opts)

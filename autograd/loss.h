@@ -19,7 +19,8 @@ ts_value ts_smooth_l1(ts_value x, ts_value y, double beta);
 /* The same three, over the rows that count: sum(mask * e) / (sum(mask) * C).
  *   x, y    [..., C]
  *   mask    [...] of x's dtype: 1 where a row counts, 0 where it is padding (which must be finite). All 0: the
- *           loss is 0
+ *           loss is 0. Absent: every row counts, and the op is the one without a mask
+ *   grad    also: exactly 0 in rows that do not count
  *   errors  also: mask has another shape or dtype */
 ts_value ts_mse_masked(ts_value x, ts_value y, ts_value mask);
 ts_value ts_l1_masked(ts_value x, ts_value y, ts_value mask);

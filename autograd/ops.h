@@ -9,6 +9,7 @@
 #include "autograd/graph.h"
 #include "autograd/index.h"
 #include "autograd/loss.h"
+#include "autograd/mask.h"
 #include "autograd/matmul.h"
 #include "autograd/nearest.h"
 #include "autograd/norm.h"

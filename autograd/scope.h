@@ -17,6 +17,7 @@ typedef struct {
     bool hold_state;        /* layers leave their running state as it is, also in TRAIN: a pass beside the steps */
     int block;              /* TS_BLOCK_VALUE, or TS_BLOCK_EMA to read the moving averages of the parameters */
     ts_value random;        /* i64 [2]: seed, step; absent where nothing is drawn */
+    ts_value mask;          /* of tokens, [..] for z [.., D]: 1 where one counts, 0 for padding; absent: all count */
     struct ts_pasts *pasts; /* causal layers go on from the block before (layers/causal.h); NULL: clips are whole */
 } ts_scope;
 

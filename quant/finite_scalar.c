@@ -2,6 +2,7 @@
 
 #include "autograd/elementwise.h"
 #include "autograd/index.h"
+#include "autograd/mask.h"
 #include "autograd/matmul.h"
 #include "autograd/node.h"
 #include "autograd/shape.h"
@@ -189,7 +190,7 @@ static ts_value dequantize(ts_scope s, const ts_finite_scalar_options *o, ts_val
 static void build(ts_scope s, const void *options, ts_value z, ts_quantized *out)
 {
     ts_fsq_result r = quantize(s, options, z);
-    *out = (ts_quantized){.codes = r.codes, .ids = r.ids};
+    *out = (ts_quantized){.codes = ts_mask_rows(r.codes, s.mask), .ids = ts_mask_ids(r.ids, s.mask)};
 }
 
 static ts_value decode(ts_scope s, const void *options, ts_value ids)

@@ -3,7 +3,12 @@
  *
  * A quantizer's parameters and state lie under its scope. Its state changes only in `update`, from statistics that
  * `build` hands out: so the codes always come from the codebook before the step, and statistics can be summed over
- * micro-batches before they are applied once. */
+ * micro-batches before they are applied once.
+ *
+ * Tokens that do not count (the scope's mask is 0 there) have the code 0 and the ids -1, and no gradient reaches their
+ * z, which must be finite. Losses are means over those that count, 0 where none does; statistics, and the rows that
+ * codes are taken from, are of those alone. So far lucidrains' VectorQuantize with a mask; and a step in which no token
+ * counts leaves the state as it is. */
 #ifndef TS_QUANT_QUANTIZER_H
 #define TS_QUANT_QUANTIZER_H
 
@@ -14,7 +19,7 @@ enum { TS_MAX_LOSSES = 4, TS_MAX_STATISTICS = 4 };
 
 typedef struct {
     ts_value codes; /* [.., D]: the value of the code, the gradient to z (straight-through) */
-    ts_value ids;   /* [.., groups] i32, 0 ... size-1; -1 where z has a NaN */
+    ts_value ids;   /* [.., groups] i32, 0 ... size-1; -1 where z has a NaN, or the token does not count */
     struct {
         const char *name; /* "commitment" */
         ts_value value;   /* [] */
@@ -43,13 +48,14 @@ typedef struct ts_quantizer_kind {
     /* Checks the options against each other and fills info. Errors: usage, naming the option. */
     ts_status (*info)(const void *options, ts_quantizer_info *info, ts_error *err);
 
-    /* z [.., D] -> codes, ids, losses, statistics. */
+    /* z [.., D] -> codes, ids, losses, statistics; of the tokens that count. */
     void (*build)(ts_scope s, const void *options, ts_value z, ts_quantized *out);
 
     /* ids [.., groups] -> codes [.., D]. */
     ts_value (*decode)(ts_scope s, const void *options, ts_value ids);
 
-    /* Assigns to the state what the first batch's z says (k-means, first rows). NULL: nothing depends on data. */
+    /* Assigns to the state what the first batch's z says (k-means, first rows), by the tokens that count. NULL: nothing
+     * depends on data. */
     void (*init)(ts_scope s, const void *options, ts_value z);
 
     /* Assigns the new state from the statistics of `build`, in its order, where ok is 1. NULL: there is no state. */

@@ -8,10 +8,17 @@
 /* What all three kinds share: z [.., D] as rows, their nearest codes, and the straight-through output. */
 typedef struct {
     ts_value rows;     /* [N, D] */
-    ts_value ids;      /* [N] */
+    ts_value ids;      /* [N]; -1 where a token does not count */
     ts_value code;     /* [N, D], the rows of the codebook */
+    ts_value mask;     /* [N]: 1 where a token counts; absent where all do */
     ts_value codebook; /* [K, D] */
 } lookup;
+
+/* The scope's mask, a number for each row of z as rows; absent without one. */
+static ts_value mask_of_rows(ts_scope s)
+{
+    return s.mask.graph ? ts_reshape(s.mask, ts_shape_of(-1)) : TS_ABSENT;
+}
 
 static bool look_up(ts_scope s, ts_value codebook, ts_value z, ts_quantized *out, lookup *l)
 {
@@ -25,18 +32,22 @@ static bool look_up(ts_scope s, ts_value codebook, ts_value z, ts_quantized *out
     }
     l->codebook = codebook;
     l->rows = ts_rows(z);
+    l->mask = mask_of_rows(s);
     l->ids = ts_nearest(ts_stop_gradient(l->rows), ts_stop_gradient(codebook));
     l->code = ts_gather(codebook, l->ids);
     ts_shape ids = ts_value_shape(z);
     ids.dim[ids.rank - 1] = 1;
-    out->ids = ts_reshape(l->ids, ids);
+    out->ids = ts_mask_ids(ts_reshape(l->ids, ids), s.mask);
+    if (s.mask.graph)
+        l->ids = ts_reshape(out->ids, ts_shape_of(-1));
     out->codes = ts_straight_through(ts_reshape(ts_stop_gradient(l->code), ts_value_shape(z)), z);
+    out->codes = ts_mask_rows(out->codes, s.mask);
     return true;
 }
 
 static void commitment_loss(ts_quantized *q, const lookup *l, double weight)
 {
-    ts_quantized_loss(q, "commitment", ts_mse(l->rows, ts_stop_gradient(l->code)), weight);
+    ts_quantized_loss(q, "commitment", ts_mse_masked(l->rows, ts_stop_gradient(l->code), l->mask), weight);
 }
 
 /* ids [.., 1] -> rows of the codebook [.., D] */
@@ -127,7 +138,7 @@ static void vector_build(ts_scope s, const void *options, ts_value z, ts_quantiz
     ts_enter(s);
     if (!look_up(s, vector_codebook(s, o), z, out, &l))
         return;
-    ts_quantized_loss(out, "codebook", ts_mse(l.code, ts_stop_gradient(l.rows)), o->codebook);
+    ts_quantized_loss(out, "codebook", ts_mse_masked(l.code, ts_stop_gradient(l.rows), l.mask), o->codebook);
     commitment_loss(out, &l, o->commitment);
 }
 
@@ -231,6 +242,13 @@ static ts_value moved(ts_value average, ts_value now, double decay)
     return ts_add(ts_scale(average, decay), ts_scale(now, 1 - decay));
 }
 
+/* ok, and 0 in a step in which no token counted: moving averages that have met nothing yet are 0/0. */
+static ts_value ok_with_tokens(ts_value ok, ts_value count)
+{
+    ts_value any = ts_greater(ts_sum_all(count), ts_scalar(count.graph, 0));
+    return ok.graph ? ts_mul(ok, any) : any;
+}
+
 /* v [K] as a column, to stand beside [K, D] */
 static ts_value column(ts_value v)
 {
@@ -244,6 +262,7 @@ static void ema_update(ts_scope s, const void *options, const ts_value *statisti
     const ts_vector_ema_options *o = options;
     ts_enter(s);
     averages state = ema_state(s, o);
+    ok = ok_with_tokens(ok, statistics[0]);
     ts_value count = moved(state.count, statistics[0], o->decay);
     ts_value total = ts_sum_all(count);
     ts_value smooth =
@@ -331,17 +350,27 @@ static averages reset_state(ts_scope s, const ts_vector_reset_options *o)
 }
 
 /* K rows of the batch: row i for code i. With fewer rows than codes the batch is repeated, and every copy gets noise of
- * deviation 0.01/sqrt(D), so that no two codes are the same. */
-static ts_value rows_for_codes(ts_scope s, ts_value rows, int64_t codes)
+ * deviation 0.01/sqrt(D), so that no two codes are the same. With a mask, rows are those that count, and how many they
+ * are is known only when the graph is run. */
+static ts_value rows_for_codes(ts_scope s, ts_value rows, ts_value mask, int64_t codes)
 {
-    ts_value tiled = ts_tile_rows(ts_stop_gradient(rows), codes);
-    if (!ts_present(tiled) || ts_dim(rows, 0) >= codes)
+    ts_value tiled = ts_tile_rows(ts_stop_gradient(rows), mask, codes);
+    if (!ts_present(tiled) || (!mask.graph && ts_dim(rows, 0) >= codes))
         return tiled;
     if (!s.random.graph)
         return ts_build_fail(s.graph, "vector_reset",
                              "fewer rows than codes need random numbers, and the scope has none");
-    ts_value noise = ts_rand_normal(s.random, ts_value_shape(tiled));
-    return ts_add(tiled, ts_scale(noise, 0.01 / sqrt((double)ts_dim(rows, 1))));
+    ts_value noise = ts_scale(ts_rand_normal(s.random, ts_value_shape(tiled)), 0.01 / sqrt((double)ts_dim(rows, 1)));
+    if (mask.graph)
+        noise = ts_mul(noise, ts_greater(ts_scalar(s.graph, (double)codes), ts_sum_all(mask)));
+    return ts_add(tiled, noise);
+}
+
+/* What dead codes become after the step: where no row of the micro-batch counts, what they are. */
+static ts_value rows_for_dead(ts_scope s, const lookup *l, int64_t codes)
+{
+    ts_value rows = rows_for_codes(s, l->rows, l->mask, codes);
+    return l->mask.graph ? ts_where(ts_sum_all(l->mask), rows, l->codebook) : rows;
 }
 
 static void reset_build(ts_scope s, const void *options, ts_value z, ts_quantized *out)
@@ -357,7 +386,7 @@ static void reset_build(ts_scope s, const void *options, ts_value z, ts_quantize
         return;
     batch_statistics(out, &l);
     if (o->reset)
-        ts_quantized_statistic(out, "rows", rows_for_codes(s, l.rows, o->codes), false);
+        ts_quantized_statistic(out, "rows", rows_for_dead(s, &l, o->codes), false);
 }
 
 static ts_value reset_decode(ts_scope s, const void *options, ts_value ids)
@@ -371,7 +400,7 @@ static void reset_init(ts_scope s, const void *options, ts_value z)
     const ts_vector_reset_options *o = options;
     ts_enter(s);
     averages state = reset_state(s, o);
-    ts_value first = rows_for_codes(s, ts_rows(z), o->codes);
+    ts_value first = rows_for_codes(s, ts_rows(z), mask_of_rows(s), o->codes);
     ts_assign(state.codebook, first, TS_ABSENT);
     if (o->ema)
         ts_assign(state.sum, first, TS_ABSENT);
@@ -392,6 +421,7 @@ static void reset_update(ts_scope s, const void *options, const ts_value *statis
     const ts_vector_reset_options *o = options;
     ts_enter(s);
     averages state = reset_state(s, o);
+    ok = ok_with_tokens(ok, statistics[0]);
     ts_value count = statistics[0], live = state.codebook;
     if (o->ema) {
         ts_value sum = moved(state.sum, statistics[1], o->decay);

@@ -1,5 +1,6 @@
-/* Elementwise passes, vectorised and split over threads in fixed blocks. What is fast: operands of one shape, and a
- * scalar or a last-axis row beside a full one (a bias). Every other broadcast goes to the reference loop. */
+/* Elementwise passes, vectorised and split over threads in fixed blocks. What is fast: operands of one shape, and
+ * beside a full one a scalar, a last-axis row (a bias) or a column (a mask). Every other broadcast goes to the
+ * reference loop. */
 #include <stdint.h>
 
 #include "core/cpu/simd.h"
@@ -7,28 +8,32 @@
 
 enum { BLOCK = 8192 }; /* elements of one piece of work: the operands fit into the first-level caches */
 
-/* How an operand is read: element by element, or as a row of `period` elements again and again (1: a scalar). */
-static int64_t period_of(ts_shape shape, ts_shape result)
+/* How an operand is read: element by element, as one row again and again, or as one number, the same for everything or
+ * another for each row. */
+typedef enum { NOT_SO, FULL, REPEATED, SCALAR, COLUMN } reading;
+
+static reading reading_of(ts_shape shape, ts_shape result)
 {
     int64_t n = ts_shape_count(shape), total = ts_shape_count(result);
     if (n == total)
-        return total;
-    bool row = shape.rank > 0 && result.rank > 0 && shape.dim[shape.rank - 1] == result.dim[result.rank - 1] &&
-               n == result.dim[result.rank - 1];
-    return n == 1 || row ? n : 0;
+        return FULL;
+    if (n == 1)
+        return SCALAR;
+    int64_t width = result.dim[result.rank - 1];
+    if (shape.dim[shape.rank - 1] == width && n == width)
+        return REPEATED;
+    return shape.dim[shape.rank - 1] == 1 && n == total / width ? COLUMN : NOT_SO;
 }
 
 static bool two_accepts(const ts_desc *d)
 {
     if (d->out[0].dtype != TS_F32 || ts_shape_count(d->out[0].shape) == 0)
         return false;
-    int64_t total = ts_shape_count(d->out[0].shape), a = period_of(d->in[0].shape, d->out[0].shape),
-            b = period_of(d->in[1].shape, d->out[0].shape);
-    return a > 0 && b > 0 && (a == total || b == total);
+    reading a = reading_of(d->in[0].shape, d->out[0].shape), b = reading_of(d->in[1].shape, d->out[0].shape);
+    return (a == FULL && b != NOT_SO) || (b == FULL && a != NOT_SO);
 }
 
-/* y [rows, width] = a op b, where an operand has stride 0 between rows if it repeats, and a scalar has stride 0 within.
- */
+/* y = a op b over n elements, where a scalar is one number for all of them. */
 typedef void (*row_fn)(float *restrict y, const float *a, const float *b, int64_t n, bool scalar_a, bool scalar_b);
 
 #define ROW(op, expression)                                                                                            \
@@ -58,20 +63,26 @@ ROW(add, u + v)
 ROW(subtract, u - v)
 ROW(mul, u *v)
 
+/* Where the part that begins at element `first` of the result begins in an operand. */
+static int64_t offset_of(reading r, int64_t first, int64_t width)
+{
+    return r == FULL ? first : r == COLUMN ? first / width : 0;
+}
+
 static void run_two(const ts_call *call, row_fn row)
 {
     ts_shape shape = call->desc->out[0].shape;
     const int64_t total = ts_shape_count(shape);
-    const int64_t pa = period_of(call->desc->in[0].shape, shape), pb = period_of(call->desc->in[1].shape, shape);
+    const reading ra = reading_of(call->desc->in[0].shape, shape), rb = reading_of(call->desc->in[1].shape, shape);
     const float *a = call->in[0], *b = call->in[1];
     float *y = call->out[0];
-    const bool repeats = (pa > 1 && pa < total) || (pb > 1 && pb < total);
-    const int64_t width = repeats ? (pa < total ? pa : pb) : BLOCK;
+    const bool by_row = ra == REPEATED || ra == COLUMN || rb == REPEATED || rb == COLUMN;
+    const int64_t width = by_row ? shape.dim[shape.rank - 1] : BLOCK;
 #pragma omp parallel for schedule(static) num_threads(ts_cpu_threads(call, total))
     for (int64_t first = 0; first < total; first += width) {
         int64_t n = total - first < width ? total - first : width;
-        row(y + first, a + (pa == total ? first : 0), b + (pb == total ? first : 0), n, pa == 1 && total > 1,
-            pb == 1 && total > 1);
+        row(y + first, a + offset_of(ra, first, width), b + offset_of(rb, first, width), n,
+            ra == SCALAR || ra == COLUMN, rb == SCALAR || rb == COLUMN);
     }
 }
 

@@ -40,17 +40,27 @@ TWO(maximum, a >= b ? a : b)
 TWO(minimum, a <= b ? a : b)
 TWO(greater, a > b ? 1 : 0)
 
+#define WHERE(name, type)                                                                                              \
+    static void name(const ts_call *call)                                                                              \
+    {                                                                                                                  \
+        const ts_desc *d = call->desc;                                                                                 \
+        const real *condition = call->in[0];                                                                           \
+        const type *a = call->in[1], *b = call->in[2];                                                                 \
+        type *y = call->out[0];                                                                                        \
+        ts_shape shape = d->out[0].shape;                                                                              \
+        int64_t n = ts_shape_count(shape);                                                                             \
+        for (int64_t i = 0; i < n; i++)                                                                                \
+            y[i] = condition[broadcast_offset(shape, d->in[0].shape, i)] != 0                                          \
+                       ? a[broadcast_offset(shape, d->in[1].shape, i)]                                                 \
+                       : b[broadcast_offset(shape, d->in[2].shape, i)];                                                \
+    }
+
+WHERE(where_real, real)
+WHERE(where_i32, int32_t)
+
 void REF(where)(const ts_call *call)
 {
-    const ts_desc *d = call->desc;
-    const real *condition = call->in[0], *a = call->in[1], *b = call->in[2];
-    real *y = call->out[0];
-    ts_shape shape = d->out[0].shape;
-    int64_t n = ts_shape_count(shape);
-    for (int64_t i = 0; i < n; i++)
-        y[i] = condition[broadcast_offset(shape, d->in[0].shape, i)] != 0
-                   ? a[broadcast_offset(shape, d->in[1].shape, i)]
-                   : b[broadcast_offset(shape, d->in[2].shape, i)];
+    (call->desc->out[0].dtype == TS_I32 ? where_i32 : where_real)(call);
 }
 
 /* y = f(x), with a and b of the attributes */

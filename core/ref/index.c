@@ -48,15 +48,26 @@ void REF(count)(const ts_call *call)
             count[ids[n]]++;
 }
 
+/* x [N, D] -> out [K, D], the rows one after the other and again from the first; with a mask [N], those where it is not
+ * 0, and 0 where there are none */
+static void tile_rows(real *out, const real *x, const real *mask, int64_t N, int64_t K, int64_t D)
+{
+    bool any = !mask;
+    for (int64_t n = 0; n < N; n++)
+        any |= mask && mask[n] != 0;
+    for (int64_t i = 0, n = 0; i < K; i++, n = (n + 1) % N) {
+        while (any && mask && mask[n] == 0)
+            n = (n + 1) % N;
+        for (int64_t d = 0; d < D; d++)
+            out[i * D + d] = any ? x[n * D + d] : 0;
+    }
+}
+
 void REF(tile_rows)(const ts_call *call)
 {
-    const ts_shape x = call->desc->in[0].shape;
-    int64_t K = call->desc->out[0].shape.dim[0], D = x.dim[1];
-    const real *from = call->in[0];
-    real *to = call->out[0];
-    for (int64_t i = 0; i < K; i++)
-        for (int64_t d = 0; d < D; d++)
-            to[i * D + d] = from[i % x.dim[0] * D + d];
+    const ts_desc *d = call->desc;
+    tile_rows(call->out[0], call->in[0], d->in_count > 1 ? call->in[1] : NULL, d->in[0].shape.dim[0],
+              d->out[0].shape.dim[0], d->in[0].shape.dim[1]);
 }
 
 /* A tensor seen along one axis: [outer, dim, inner], inner in bytes. */

@@ -7,6 +7,7 @@
 #include "autograd/differentiate.h"
 #include "autograd/program.h"
 #include "autograd/reduce.h"
+#include "tests/support/build_error.h"
 #include "tests/support/op_check.h"
 
 #define NORMAL(rank, ...)                                                                                              \
@@ -33,6 +34,8 @@
                     {"row first", 2, {KIND(1, 5), KIND(2, 3, 5)}, op##_case, 0, NULL},                                 \
                     {"scalar", 2, {KIND(2, 4, 5), KIND(0, 0)}, op##_case, 0, NULL},                                    \
                     {"column", 2, {KIND(3, 2, 3, 5), KIND(3, 2, 1, 1)}, op##_case, 0, NULL},                           \
+                    {"a number for each row", 2, {KIND(3, 2, 3, 5), KIND(3, 2, 3, 1)}, op##_case, 0, NULL},            \
+                    {"each row first", 2, {KIND(2, 7, 1), KIND(2, 7, 9)}, op##_case, 0, NULL},                         \
                     {"both", 2, {KIND(3, 2, 1, 5), KIND(3, 1, 3, 1)}, op##_case, 0, NULL},                             \
                     {"odd length", 2, {KIND(1, 1037), KIND(1, 1037)}, op##_case, 0, NULL},                             \
                     {0}}
@@ -65,8 +68,13 @@ static ts_value where_case(const ts_value *in)
     {                                                                                                                  \
         TS_F32, {rank, {__VA_ARGS__}}, TS_FILL_BELOW, 2, true                                                          \
     }
+#define IDS(rank, ...)                                                                                                 \
+    {                                                                                                                  \
+        TS_I32, {rank, {__VA_ARGS__}}, TS_FILL_BELOW, INT32_MAX, false                                                 \
+    }
 TS_CASES(where) = {{"equal shapes", 3, {MASK(2, 3, 5), NORMAL(2, 3, 5), NORMAL(2, 3, 5)}, where_case, 0, NULL},
                    {"mask per row", 3, {MASK(2, 6, 1), NORMAL(2, 6, 5), NORMAL(0, 0)}, where_case, 0, NULL},
+                   {"integers", 3, {MASK(2, 6, 1), IDS(2, 6, 5), IDS(0, 0)}, where_case, 0, NULL},
                    {0}};
 
 /* A one-operand op on a small shape and on an odd, longer one that has a vector tail. */
@@ -152,6 +160,13 @@ Test(autograd_elementwise, ties_go_to_the_first)
         ts_graph_free(g);
         ts_device_close(device);
     }
+}
+
+Test(autograd_elementwise, where_takes_two_of_one_type)
+{
+    EXPECT_BUILD_ERROR(where_case, "where", "operands are i32, f32 and f32", I32(2), F32(2), F32(2));
+    EXPECT_BUILD_ERROR(where_case, "where", "operands are f32, f32 and i32", F32(2), F32(2), I32(2));
+    EXPECT_BUILD_ERROR(where_case, "where", "[3], [2] and [2] do not broadcast", F32(3), F32(2), F32(2));
 }
 
 Test(autograd_elementwise, shapes_that_do_not_broadcast)

@@ -49,12 +49,24 @@ TS_CASES(count) = {
 
 static ts_value tile_7(const ts_value *in)
 {
-    return ts_tile_rows(in[0], 7);
+    return ts_tile_rows(in[0], TS_ABSENT, 7);
 }
+
+static ts_value tile_7_masked(const ts_value *in)
+{
+    return ts_tile_rows(in[0], in[1], 7);
+}
+
+#define MASK(n)                                                                                                        \
+    {                                                                                                                  \
+        .dtype = TS_F32, .shape = TS_SHAPE(n), .fill = TS_FILL_BELOW, .below = 2, .constant = true                     \
+    }
 
 TS_CASES(tile_rows) = {
     TS_CASE("repeated", tile_7, TS_NORMAL(3, 2)),
     TS_CASE("the first rows", tile_7, TS_NORMAL(9, 2)),
+    TS_CASE("those that count", tile_7_masked, TS_NORMAL(5, 2), MASK(5)),
+    TS_CASE("the first that count", tile_7_masked, TS_NORMAL(31, 3), MASK(31)),
     {0},
 };
 
@@ -178,11 +190,47 @@ Test(autograd_index, wrong_operands_are_named)
     EXPECT_BUILD_ERROR(scatter_minus, "scatter_add", "0 or more", F32(6, 3), I32(6));
     EXPECT_BUILD_ERROR(count_5, "count", "f32 [5]", F32(5));
     EXPECT_BUILD_ERROR(tile_7, "tile_rows", "f32 [0, 3]", F32(0, 3));
+    EXPECT_BUILD_ERROR(tile_7_masked, "tile_rows", "the mask is f32 [4], expected real [5]", F32(5, 3), F32(4));
+    EXPECT_BUILD_ERROR(tile_7_masked, "tile_rows", "the mask is i32 [5]", F32(5, 3), I32(5));
     EXPECT_BUILD_ERROR(slice_beyond, "slice", "beyond axis 1 of [2, 4]", F32(2, 4));
     EXPECT_BUILD_ERROR(slice_no_axis, "slice", "axis 2 of [2, 4]; expected -2 to 1", F32(2, 4));
     EXPECT_BUILD_ERROR(pad_minus, "pad", "-1 before and 0 after axis 0 of [2, 4]", F32(2, 4));
     EXPECT_BUILD_ERROR(concat_last, "concat", "f32 [3, 2], the first f32 [2, 2]", F32(2, 2), F32(3, 2));
     EXPECT_BUILD_ERROR(permute_twice, "permute", "[2, 4]", F32(2, 4));
+}
+
+/* Rows of x that the result has, -1 for one of zeros. */
+static void expect_tiled(const double mask[5], const int row[7], const char *device)
+{
+    ts_op_case c = TS_CASE("tiled", tile_7_masked, TS_NORMAL(5, 2), MASK(5));
+    ts_built_case b;
+    int64_t n;
+    built_case_open(&b, &c, device, TS_F32, false);
+    for (int i = 0; i < 5; i++)
+        b.host[1][i] = mask[i];
+    built_case_run(&b);
+    double *y = built_case_read(&b, b.y, &n);
+    for (int i = 0; i < 14; i++)
+        cr_expect_eq((float)y[i], row[i / 2] < 0 ? 0 : (float)b.host[0][2 * row[i / 2] + i % 2], "row %d on %s", i / 2,
+                     device);
+    free(y);
+    built_case_close(&b);
+}
+
+Test(autograd_index, tile_rows_takes_those_that_count)
+{
+    static const struct {
+        double mask[5];
+        int row[7];
+    } cases[] = {{{1, 1, 1, 1, 1}, {0, 1, 2, 3, 4, 0, 1}},
+                 {{0, 1, 0, 1, 1}, {1, 3, 4, 1, 3, 4, 1}},
+                 {{0, 0, 0, 0, 1}, {4, 4, 4, 4, 4, 4, 4}},
+                 {{1, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0}},
+                 {{0, 0, 0, 0, 0}, {-1, -1, -1, -1, -1, -1, -1}}};
+    for (int i = 0; i < 5; i++) {
+        expect_tiled(cases[i].mask, cases[i].row, "ref");
+        expect_tiled(cases[i].mask, cases[i].row, "cpu");
+    }
 }
 
 static void broken_ids(const char *device)

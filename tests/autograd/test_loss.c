@@ -102,9 +102,9 @@ Test(autograd_loss, wrong_operands_are_named)
     EXPECT_BUILD_ERROR(l1, "l1", "y is f32 [3]", F32(2, 3), F32(3));
     EXPECT_BUILD_ERROR(smooth_l1, "smooth_l1", "y is f32 []", F32(2, 3), F32());
     EXPECT_BUILD_ERROR(beta_of_zero, "smooth_l1", "beta is 0", F32(2, 3), F32(2, 3));
-    EXPECT_BUILD_ERROR(mse_masked, "mse", "mask is f32 [3] for x f32 [2, 3]", F32(2, 3), F32(2, 3), F32(3));
-    EXPECT_BUILD_ERROR(mse_masked, "mse", "mask is i32 [2]", F32(2, 3), F32(2, 3), I32(2));
-    EXPECT_BUILD_ERROR(mse_masked, "mse", "mask is f32 []", F32(), F32(), F32());
+    EXPECT_BUILD_ERROR(mse_masked, "mask", "is f32 [3] for f32 [2, 3]", F32(2, 3), F32(2, 3), F32(3));
+    EXPECT_BUILD_ERROR(mse_masked, "mask", "is i32 [2]", F32(2, 3), F32(2, 3), I32(2));
+    EXPECT_BUILD_ERROR(mse_masked, "mask", "is f32 []", F32(), F32(), F32());
     EXPECT_BUILD_ERROR(cross_entropy, "cross_entropy", "logits are f32 [7, 9] and targets i32 [9]", F32(7, 9), I32(9));
     EXPECT_BUILD_ERROR(cross_entropy, "cross_entropy", "targets f32 [7]", F32(7, 9), F32(7));
     EXPECT_BUILD_ERROR(cross_entropy, "cross_entropy", "logits are f32 [2, 7, 9]", F32(2, 7, 9), I32(2));
