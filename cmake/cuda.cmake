@@ -2,7 +2,8 @@
 # plain C++ over an emulation of CUDA, libtessera-cuda-emulated.so, for the tests on machines without a GPU.
 file(GLOB CUDA_SOURCES CONFIGURE_DEPENDS core/cuda/*.cu)
 # What the module needs of core, built into it: it must load into any program, also one that does not export its symbols.
-set(CUDA_CORE core/status.c core/memory.c core/tensor.c core/text.c core/op.c core/fsq.c core/random.c core/device_error.c)
+set(CUDA_CORE core/status.c core/memory.c core/tensor.c core/text.c core/op.c core/fsq.c core/random.c core/device_error.c
+    core/cuda/geometry.c)
 # cuBLAS and cuDNN are not emulated: convolutions and matrix products run on our own kernels there.
 set(CUDA_LIBRARY_SOURCES core/cuda/cublas.cu core/cuda/cudnn.cu)
 
@@ -18,7 +19,7 @@ if(TESSERA_CUDA)
     add_library(tessera-cuda MODULE ${CUDA_SOURCES} ${CUDA_CORE})
     target_include_directories(tessera-cuda PRIVATE ${CMAKE_SOURCE_DIR} ${CUDNN_INCLUDE_DIR})
     target_compile_options(tessera-cuda PRIVATE -fvisibility=hidden
-        $<$<COMPILE_LANGUAGE:CUDA>:-Xptxas=-v --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra,-fvisibility=hidden>)
+        $<$<COMPILE_LANGUAGE:CUDA>:-Xptxas=-v --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers,-fvisibility=hidden>)
     target_link_libraries(tessera-cuda PRIVATE CUDA::cudart_static CUDA::cublasLt ${CUDNN_LIBRARY} m)
     install(TARGETS tessera-cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/tessera)
 endif()

@@ -36,10 +36,11 @@ typedef const ts_backend *ts_cuda_module_fn(int version);
 
 struct ts_device {
     const ts_backend *backend;
-    int index;      /* cuda:N */
-    int threads;    /* CPU threads in use */
-    void *state;    /* the backend's own */
-    ts_error error; /* the first failure of a kernel; kept until ts_device_check */
+    int index;        /* cuda:N */
+    int threads;      /* CPU threads in use */
+    void *state;      /* the backend's own */
+    ts_error error;   /* the first failure of a kernel; kept until ts_device_check */
+    char notes[2048]; /* lines for the log, each once: what a library refused and what runs instead */
 };
 
 /* `spec` is auto, cpu, ref, cuda or cuda:N; threads 0: all that this process may run on.
@@ -50,6 +51,9 @@ void ts_device_close(ts_device *device);
 
 /* Kernels report here; the first failure is kept. */
 void ts_device_fail(ts_device *device, const char *format, ...) TS_PRINTF(2, 3);
+
+/* Adds a line to the device's notes, unless it is there; what does not fit is left out. */
+void ts_device_note(ts_device *device, const char *format, ...) TS_PRINTF(2, 3);
 
 /* Waits for the device; returns, and clears, the failure that was kept. */
 ts_status ts_device_check(ts_device *device, ts_error *err);

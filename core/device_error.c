@@ -1,5 +1,6 @@
-/* The failure that a device keeps, in a file of its own: a backend that is a module has it too. */
+/* The failure and the notes that a device keeps, in a file of its own: a backend that is a module has it too. */
 #include <stdio.h>
+#include <string.h>
 
 #include "core/device.h"
 
@@ -22,4 +23,16 @@ ts_status ts_device_check(ts_device *device, ts_error *err)
         *err = device->error;
     device->error = (ts_error){0};
     return code;
+}
+
+void ts_device_note(ts_device *device, const char *format, ...)
+{
+    char line[256];
+    size_t used = strlen(device->notes), room = sizeof device->notes - used;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    if (!strstr(device->notes, line) && strlen(line) + 2 <= room)
+        snprintf(device->notes + used, room, "%s\n", line);
 }

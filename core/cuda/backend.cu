@@ -1,7 +1,8 @@
 /* The CUDA device: memory, one stream, recordings; the module's one exported symbol. */
+#include <stdlib.h>
 #include <string.h>
 
-#include "core/cuda/cuda.h"
+#include "core/cuda/library.h"
 
 namespace
 {
@@ -32,17 +33,27 @@ ts_status failed(ts_error *err, const char *call, cudaError_t error)
                            cudaGetErrorName(cuda_error_));                                                             \
     } while (0)
 
-enum { STAGING_BYTES = 32 << 20 };
-
 ts_status open_parts(ts_device *device, ts_cuda *c, ts_error *err)
 {
     CUDA_TRY(cudaSetDevice(device->index));
     CUDA_TRY(cudaGetDeviceProperties(&c->properties, device->index));
     CUDA_TRY(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking));
-    CUDA_TRY(cudaEventCreateWithFlags(&c->staged, cudaEventDisableTiming));
-    CUDA_TRY(cudaMallocHost(&c->staging, STAGING_BYTES));
-    c->staging_bytes = STAGING_BYTES;
+    CUDA_TRY(cudaStreamCreateWithFlags(&c->copies, cudaStreamNonBlocking));
+    for (ts_cuda_slot &slot : c->slot) {
+        CUDA_TRY(cudaEventCreateWithFlags(&slot.arrived, cudaEventDisableTiming));
+        CUDA_TRY(cudaEventCreateWithFlags(&slot.placed, cudaEventDisableTiming));
+    }
     return TS_OK;
+}
+
+void close_slot(ts_cuda_slot *slot)
+{
+    cudaFreeHost(slot->host);
+    cudaFree(slot->device);
+    if (slot->arrived)
+        cudaEventDestroy(slot->arrived);
+    if (slot->placed)
+        cudaEventDestroy(slot->placed);
 }
 
 void cuda_close(ts_device *device)
@@ -50,14 +61,24 @@ void cuda_close(ts_device *device)
     ts_cuda *c = cuda_of(device);
     if (!c)
         return;
-    if (c->staging)
-        cudaFreeHost(c->staging);
-    if (c->staged)
-        cudaEventDestroy(c->staged);
+#ifndef TS_CUDA_EMULATED
+    ts_cublas_close(c);
+    ts_cudnn_close(c);
+#endif
+    for (ts_cuda_slot &slot : c->slot)
+        close_slot(&slot);
+    if (c->copies)
+        cudaStreamDestroy(c->copies);
     if (c->stream)
         cudaStreamDestroy(c->stream);
     ts_free(c);
     device->state = nullptr;
+}
+
+bool is_set(const char *name)
+{
+    const char *value = getenv(name);
+    return value && strcmp(value, "1") == 0;
 }
 
 ts_status cuda_open(ts_device *device, ts_error *err)
@@ -70,6 +91,8 @@ ts_status cuda_open(ts_device *device, ts_error *err)
     device->state = ts_calloc(1, sizeof(ts_cuda));
     if (!device->state)
         return ts_out_of_memory(err, sizeof(ts_cuda));
+    cuda_of(device)->tf32 = is_set("TESSERA_TF32");
+    cuda_of(device)->fastest = is_set("TESSERA_CUDA_FASTEST");
     ts_status status = open_parts(device, cuda_of(device), err);
     if (status != TS_OK)
         cuda_close(device);
@@ -98,19 +121,37 @@ void cuda_release(ts_device *device, void *memory, size_t bytes)
     CUDA_DO(device, cudaFree(memory));
 }
 
-/* Through pinned memory, so that the caller's may change at once and nobody waits for the device. */
+/* Room for `bytes` in a slot that nothing uses. False: the device's error says why not. */
+bool make_room(ts_device *device, ts_cuda_slot *slot, size_t bytes)
+{
+    if (bytes <= slot->bytes)
+        return true;
+    size_t room = bytes < 4096 ? 4096 : bytes;
+    cudaFreeHost(slot->host);
+    cudaFree(slot->device);
+    slot->host = slot->device = nullptr;
+    slot->bytes = 0;
+    CUDA_DO(device, cudaMallocHost(&slot->host, room));
+    CUDA_DO(device, cudaMalloc(&slot->device, room));
+    slot->bytes = slot->host && slot->device ? room : 0;
+    return slot->bytes > 0;
+}
+
 void cuda_upload(ts_device *device, void *to, const void *from_host, size_t bytes)
 {
     ts_cuda *c = cuda_of(device);
-    for (size_t done = 0; done < bytes;) {
-        size_t part = bytes - done < c->staging_bytes ? bytes - done : c->staging_bytes;
-        CUDA_DO(device, cudaEventSynchronize(c->staged)); /* the copy before has left the staging memory */
-        memcpy(c->staging, static_cast<const char *>(from_host) + done, part);
-        CUDA_DO(device,
-                cudaMemcpyAsync(static_cast<char *>(to) + done, c->staging, part, cudaMemcpyHostToDevice, c->stream));
-        CUDA_DO(device, cudaEventRecord(c->staged, c->stream));
-        done += part;
-    }
+    ts_cuda_slot *slot = &c->slot[c->next_slot++ % TS_CUDA_SLOTS];
+    if (bytes == 0)
+        return;
+    CUDA_DO(device, cudaEventSynchronize(slot->placed));
+    if (!make_room(device, slot, bytes))
+        return;
+    memcpy(slot->host, from_host, bytes);
+    CUDA_DO(device, cudaMemcpyAsync(slot->device, slot->host, bytes, cudaMemcpyHostToDevice, c->copies));
+    CUDA_DO(device, cudaEventRecord(slot->arrived, c->copies));
+    CUDA_DO(device, cudaStreamWaitEvent(c->stream, slot->arrived, 0));
+    CUDA_DO(device, cudaMemcpyAsync(to, slot->device, bytes, cudaMemcpyDeviceToDevice, c->stream));
+    CUDA_DO(device, cudaEventRecord(slot->placed, c->stream));
 }
 
 void cuda_download(ts_device *device, void *to_host, const void *from, size_t bytes)

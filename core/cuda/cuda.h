@@ -15,14 +15,23 @@ extern "C" {
 #include "core/memory.h"
 }
 
+enum { TS_CUDA_SLOTS = 8 };
+
+/* One upload on its way: from pinned memory by the stream of copies into a buffer on the device, and from there, on the
+ * stream of kernels, to its place. So neither host nor kernels wait for a copy, unless all slots are under way. */
+struct ts_cuda_slot {
+    void *host, *device;
+    size_t bytes;                /* of both */
+    cudaEvent_t arrived, placed; /* on the device; at its place: the slot is free again */
+};
+
 struct ts_cuda {
-    cudaStream_t stream;
+    cudaStream_t stream, copies;
     cudaDeviceProp properties;
-    void *staging; /* pinned host memory for copies in, `staging_bytes` of it */
-    size_t staging_bytes;
-    cudaEvent_t staged; /* the last copy out of the staging memory has been made */
-    void *matmul;       /* of the file that knows cuBLASLt; NULL: not opened */
-    void *conv;         /* of the file that knows cuDNN */
+    ts_cuda_slot slot[TS_CUDA_SLOTS];
+    int next_slot;
+    void *matmul; /* of cublas.cu; NULL: not opened yet */
+    void *conv;   /* of cudnn.cu */
     bool tf32,
         fastest; /* switches: TF32 for f32 products; the fastest algorithms though they may not be deterministic */
 };

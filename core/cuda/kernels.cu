@@ -1,5 +1,5 @@
 /* The table of kernels, expanded from the one list: an op whose kernel is missing does not link. */
-#include "core/cuda/cuda.h"
+#include "core/cuda/library.h"
 
 #define KERNEL_DIFF(name)      RUN(name)
 #define KERNEL_SURROGATE(name) RUN(name)
@@ -14,9 +14,21 @@
 #include "core/ops.def"
 #undef RUN
 
-const ts_kernel *ts_cuda_kernel_of(ts_device *device, const ts_desc *desc)
+/* Products and convolutions are the libraries', where there are libraries. */
+static const ts_kernel *library_kernel(const ts_desc *desc)
 {
-    (void)device;
+#ifndef TS_CUDA_EMULATED
+    if (desc->op == TS_OP_matmul)
+        return ts_cublas_kernel(desc);
+    if (desc->op == TS_OP_conv || desc->op == TS_OP_conv_transpose || desc->op == TS_OP_conv_dw)
+        return ts_cudnn_kernel(desc);
+#endif
+    (void)desc;
+    return nullptr;
+}
+
+static const ts_kernel *own_kernel(const ts_desc *desc)
+{
     const ts_kernel *kernel = nullptr;
     switch (desc->op) {
 #define RUN(op_)                                                                                                       \
@@ -27,5 +39,14 @@ const ts_kernel *ts_cuda_kernel_of(ts_device *device, const ts_desc *desc)
     default:
         break;
     }
-    return kernel && ts_cuda_narrow(desc) && (!kernel->accepts || kernel->accepts(desc)) ? kernel : nullptr;
+    return kernel && (!kernel->accepts || kernel->accepts(desc)) ? kernel : nullptr;
+}
+
+const ts_kernel *ts_cuda_kernel_of(ts_device *device, const ts_desc *desc)
+{
+    (void)device;
+    if (!ts_cuda_narrow(desc))
+        return nullptr;
+    const ts_kernel *kernel = library_kernel(desc);
+    return kernel ? kernel : own_kernel(desc);
 }

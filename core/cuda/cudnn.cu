@@ -1,0 +1,373 @@
+/* Convolutions by cuDNN's graph API: the one file that knows it. An execution plan is made once from the layouts of
+ * geometry.h; of the engines that the heuristics offer, the first that is deterministic and keeps f32's precision is
+ * taken (ts_cuda.fastest and .tf32 lift the two conditions). A forward convolution takes its bias along where an engine
+ * can. */
+#include <cudnn.h>
+
+#include "core/cuda/library.h"
+
+extern "C" {
+#include "core/cuda/geometry.h"
+}
+
+namespace
+{
+
+enum uid : int64_t { UID_X = 1, UID_W, UID_Y, UID_BIAS, UID_SUM };
+enum { MOST_ENGINES = 24 };
+const size_t most_workspace = (size_t)1 << 30;
+
+/* A descriptor that is destroyed with its scope. */
+struct descriptor {
+    cudnnBackendDescriptor_t d = nullptr;
+    bool good = false; /* every call on it has succeeded */
+
+    explicit descriptor(cudnnBackendDescriptorType_t type)
+    {
+        good = cudnnBackendCreateDescriptor(type, &d) == CUDNN_STATUS_SUCCESS;
+    }
+    descriptor(const descriptor &) = delete;
+    descriptor &operator=(const descriptor &) = delete;
+    ~descriptor()
+    {
+        if (d)
+            cudnnBackendDestroyDescriptor(d);
+    }
+    descriptor &set(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, int64_t count,
+                    const void *value)
+    {
+        good = good && cudnnBackendSetAttribute(d, name, type, count, value) == CUDNN_STATUS_SUCCESS;
+        return *this;
+    }
+    descriptor &set(cudnnBackendAttributeName_t name, const descriptor &other)
+    {
+        return set(name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &other.d);
+    }
+    descriptor &set(cudnnBackendAttributeName_t name, int64_t value)
+    {
+        return set(name, CUDNN_TYPE_INT64, 1, &value);
+    }
+    descriptor &set(cudnnBackendAttributeName_t name, float value)
+    {
+        return set(name, CUDNN_TYPE_FLOAT, 1, &value);
+    }
+    bool finalize()
+    {
+        good = good && cudnnBackendFinalize(d) == CUDNN_STATUS_SUCCESS;
+        return good;
+    }
+};
+
+struct conv_plan {
+    ts_own own;
+    cudnnBackendDescriptor_t execution;
+    bool bias_after; /* a pass of its own, where the engine did not take it along */
+};
+
+const cudnnDataType_t real = CUDNN_DATA_FLOAT;
+
+void describe_tensor(descriptor &t, int64_t uid, const ts_image_layout &layout, bool is_virtual)
+{
+    t.set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &real)
+        .set(CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, layout.dim)
+        .set(CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, layout.stride)
+        .set(CUDNN_ATTR_TENSOR_UNIQUE_ID, uid)
+        .set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, (int64_t)16)
+        .set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &is_virtual)
+        .finalize();
+}
+
+void describe_conv(descriptor &c, const ts_conv_layout &l)
+{
+    const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
+    c.set(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &real)
+        .set(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode)
+        .set(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, (int64_t)2)
+        .set(CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, l.dilation)
+        .set(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, 2, l.stride)
+        .set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, 2, l.pad_before)
+        .set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, 2, l.pad_after)
+        .finalize();
+}
+
+/* Which kind of operation an op is, and how cuDNN calls its parts. */
+struct pass {
+    cudnnBackendDescriptorType_t type;
+    cudnnBackendAttributeName_t conv, x, w, y, alpha, beta;
+};
+
+pass pass_of(ts_op op)
+{
+    switch (op) {
+    case TS_OP_conv_transpose:
+        return {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA};
+    case TS_OP_conv_dw:
+        return {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA};
+    default:
+        return {CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA};
+    }
+}
+
+/* Does the engine of this config keep what was promised? */
+bool is_welcome(cudnnBackendDescriptor_t config, const ts_cuda *c)
+{
+    descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
+    cudnnBackendNumericalNote_t note[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
+    int64_t found = 0;
+    if (cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &found,
+                                 &engine.d) != CUDNN_STATUS_SUCCESS ||
+        cudnnBackendGetAttribute(engine.d, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
+                                 CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &found, note) != CUDNN_STATUS_SUCCESS)
+        return false;
+    for (int64_t i = 0; i < found; i++) {
+        if (note[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC && !c->fastest)
+            return false;
+        bool rounds = note[i] == CUDNN_NUMERICAL_NOTE_TENSOR_CORE ||
+                      note[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS ||
+                      note[i] == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION;
+        if (rounds && !c->tf32)
+            return false;
+    }
+    return true;
+}
+
+/* The execution plan of a config; NULL where the engine does not support the shapes after all. */
+cudnnBackendDescriptor_t finish_plan(cudnnBackendDescriptor_t config, const ts_cuda *c, size_t *workspace)
+{
+    descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+    cudnnHandle_t handle = static_cast<cudnnHandle_t>(c->conv);
+    int64_t bytes = 0, found = 0;
+    plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle)
+        .set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &config);
+    if (!plan.finalize() ||
+        cudnnBackendGetAttribute(plan.d, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &found,
+                                 &bytes) != CUDNN_STATUS_SUCCESS ||
+        bytes < 0 || (size_t)bytes > most_workspace)
+        return nullptr;
+    *workspace = (size_t)bytes;
+    cudnnBackendDescriptor_t result = plan.d;
+    plan.d = nullptr;
+    return result;
+}
+
+/* The first plan that one kind of heuristics leads to, best first. */
+cudnnBackendDescriptor_t ask(cudnnBackendHeurMode_t mode, const descriptor &graph, const ts_cuda *c, size_t *workspace)
+{
+    descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
+    heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph)
+        .set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
+    if (!heuristics.finalize())
+        return nullptr;
+    cudnnBackendDescriptor_t config[MOST_ENGINES] = {}, result = nullptr;
+    int64_t found = 0;
+    for (int i = 0; i < MOST_ENGINES; i++)
+        if (cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &config[i]) != CUDNN_STATUS_SUCCESS)
+            config[i] = nullptr;
+    if (cudnnBackendGetAttribute(heuristics.d, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                                 MOST_ENGINES, &found, config) != CUDNN_STATUS_SUCCESS)
+        found = 0;
+    for (int64_t i = 0; i < found && i < MOST_ENGINES && !result; i++)
+        if (is_welcome(config[i], c))
+            result = finish_plan(config[i], c, workspace);
+    for (int i = 0; i < MOST_ENGINES; i++)
+        if (config[i])
+            cudnnBackendDestroyDescriptor(config[i]);
+    return result;
+}
+
+cudnnBackendDescriptor_t plan_graph(cudnnBackendDescriptor_t *operations, int64_t count, const ts_cuda *c,
+                                    size_t *workspace)
+{
+    descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
+    cudnnHandle_t handle = static_cast<cudnnHandle_t>(c->conv);
+    graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, count, operations)
+        .set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
+    if (!graph.finalize())
+        return nullptr;
+    cudnnBackendDescriptor_t plan = ask(CUDNN_HEUR_MODE_A, graph, c, workspace);
+    return plan ? plan : ask(CUDNN_HEUR_MODE_FALLBACK, graph, c, workspace);
+}
+
+/* The convolution of `desc`, with the addition of a bias behind it where `bias` says so. */
+cudnnBackendDescriptor_t make_plan(const ts_desc *desc, bool bias, const ts_cuda *c, size_t *workspace)
+{
+    const ts_conv_layout l = ts_conv_layout_of(desc);
+    const ts_image_layout bias_layout = {{1, l.y.dim[1], 1, 1}, {l.y.dim[1], 1, l.y.dim[1], l.y.dim[1]}};
+    const pass p = pass_of(desc->op);
+    const cudnnPointwiseMode_t sum = CUDNN_POINTWISE_ADD;
+    descriptor x(CUDNN_BACKEND_TENSOR_DESCRIPTOR), w(CUDNN_BACKEND_TENSOR_DESCRIPTOR),
+        y(CUDNN_BACKEND_TENSOR_DESCRIPTOR), conv(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR), operation(p.type);
+    describe_tensor(x, UID_X, l.x, false);
+    describe_tensor(w, UID_W, l.w, false);
+    describe_tensor(y, bias ? UID_SUM : UID_Y, l.y, bias);
+    describe_conv(conv, l);
+    operation.set(p.conv, conv).set(p.x, x).set(p.w, w).set(p.y, y).set(p.alpha, 1.0f).set(p.beta, 0.0f);
+    if (!operation.finalize())
+        return nullptr;
+    cudnnBackendDescriptor_t operations[2] = {operation.d, nullptr};
+    if (!bias)
+        return plan_graph(operations, 1, c, workspace);
+    descriptor b(CUDNN_BACKEND_TENSOR_DESCRIPTOR), out(CUDNN_BACKEND_TENSOR_DESCRIPTOR),
+        how(CUDNN_BACKEND_POINTWISE_DESCRIPTOR), addition(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+    describe_tensor(b, UID_BIAS, bias_layout, false);
+    describe_tensor(out, UID_Y, l.y, false);
+    how.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &sum)
+        .set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &real)
+        .finalize();
+    addition.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, how)
+        .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, y)
+        .set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, b)
+        .set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, out);
+    if (!addition.finalize())
+        return nullptr;
+    operations[1] = addition.d;
+    return plan_graph(operations, 2, c, workspace);
+}
+
+ts_status open_library(ts_cuda *c, ts_error *err)
+{
+    cudnnHandle_t handle;
+    if (c->conv)
+        return TS_OK;
+    cudnnStatus_t status = cudnnCreate(&handle);
+    if (status == CUDNN_STATUS_SUCCESS) {
+        c->conv = handle;
+        status = cudnnSetStream(handle, c->stream);
+    }
+    return status == CUDNN_STATUS_SUCCESS
+               ? TS_OK
+               : ts_fail(err, TS_ERR_DEVICE, "cuDNN: it cannot be opened: %s", cudnnGetErrorString(status));
+}
+
+bool has_bias(const ts_desc *desc)
+{
+    return desc->op != TS_OP_conv_dw && desc->in_count > 2 && ts_type_present(&desc->in[2]);
+}
+
+const ts_kernel *own_kernel(ts_op op)
+{
+    return op == TS_OP_conv ? &ts_cuda_conv : op == TS_OP_conv_dw ? &ts_cuda_conv_dw : &ts_cuda_conv_transpose;
+}
+
+void release(void *prepared)
+{
+    conv_plan *p = static_cast<conv_plan *>(prepared);
+    ts_own_release(&p->own);
+    if (p->execution)
+        cudnnBackendDestroyDescriptor(p->execution);
+    ts_free(p);
+}
+
+ts_status refused(conv_plan *p, const ts_desc *desc, ts_device *device, size_t *scratch_bytes, ts_error *err)
+{
+    ts_device_note(device, "cuDNN has no deterministic engine for %s of %s with weights %s: our own kernel runs",
+                   ts_ops[desc->op].name, ts_shape_print(desc->in[0].shape).text,
+                   ts_shape_print(desc->in[1].shape).text);
+    return ts_own_prepare(&p->own, own_kernel(desc->op), desc, device, scratch_bytes, err);
+}
+
+ts_status prepare(const ts_desc *desc, ts_device *device, void **prepared, size_t *scratch_bytes, ts_error *err)
+{
+    ts_cuda *c = static_cast<ts_cuda *>(device->state);
+    TS_TRY(open_library(c, err));
+    conv_plan *p = static_cast<conv_plan *>(ts_calloc(1, sizeof *p));
+    if (!p)
+        return ts_out_of_memory(err, sizeof *p);
+    ts_status status = TS_OK;
+    if (has_bias(desc) && desc->op == TS_OP_conv)
+        p->execution = make_plan(desc, true, c, scratch_bytes);
+    if (!p->execution) {
+        p->bias_after = has_bias(desc);
+        p->execution = make_plan(desc, false, c, scratch_bytes);
+    }
+    if (!p->execution)
+        status = refused(p, desc, device, scratch_bytes, err);
+    if (status != TS_OK)
+        release(p);
+    else
+        *prepared = p;
+    return status;
+}
+
+__global__ void add_bias(float *y, const float *bias, int64_t n, int channels)
+{
+    for (TS_CUDA_EACH(i, n))
+        y[i] += bias[i % channels];
+}
+
+void run(const ts_call *call)
+{
+    const conv_plan *p = static_cast<const conv_plan *>(call->prepared);
+    if (p->own.kernel) {
+        ts_own_run(&p->own, call);
+        return;
+    }
+    ts_cuda *c = ts_cuda_of(call);
+    const ts_op op = call->desc->op;
+    const bool back = op == TS_OP_conv_transpose, weights = op == TS_OP_conv_dw, bias = has_bias(call->desc);
+    int64_t uid[4] = {UID_X, UID_W, UID_Y, UID_BIAS};
+    void *at[4] = {back ? call->out[0] : call->in[0], weights ? call->out[0] : call->in[1],
+                   back      ? call->in[0]
+                   : weights ? call->in[1]
+                             : call->out[0],
+                   bias ? call->in[2] : nullptr};
+    descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
+    const int64_t count = bias && !p->bias_after ? 4 : 3;
+    pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, uid)
+        .set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count, at)
+        .set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &call->scratch);
+    cudnnStatus_t status = pack.finalize()
+                               ? cudnnBackendExecute(static_cast<cudnnHandle_t>(c->conv), p->execution, pack.d)
+                               : CUDNN_STATUS_BAD_PARAM;
+    if (status != CUDNN_STATUS_SUCCESS)
+        ts_device_fail(call->device, "cuDNN: cudnnBackendExecute: %s", cudnnGetErrorString(status));
+    if (!p->bias_after)
+        return;
+    const ts_shape out = call->desc->out[0].shape;
+    const int64_t n = ts_shape_count(out);
+    TS_LAUNCH(add_bias, ts_cuda_grid(call, n), TS_CUDA_BLOCK, c->stream, static_cast<float *>(call->out[0]),
+              static_cast<const float *>(call->in[2]), n, (int)out.dim[3]);
+    ts_cuda_launched(call);
+}
+
+const ts_kernel kernel = {.name = "cudnn", .prepare = prepare, .release = release, .run = run};
+
+bool is_f32(const ts_type *t)
+{
+    return !ts_type_present(t) || (t->dtype == TS_F32 && ts_shape_count(t->shape) > 0);
+}
+
+} // namespace
+
+const ts_kernel *ts_cudnn_kernel(const ts_desc *desc)
+{
+    for (int i = 0; i < desc->in_count; i++)
+        if (!is_f32(&desc->in[i]))
+            return nullptr;
+    return is_f32(&desc->out[0]) ? &kernel : nullptr;
+}
+
+void ts_cudnn_close(ts_cuda *c)
+{
+    if (c->conv)
+        cudnnDestroy(static_cast<cudnnHandle_t>(c->conv));
+    c->conv = nullptr;
+}
