@@ -35,11 +35,20 @@ TUNED = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
 
-# config of the program, its overrides, batch, steps of a Tessera run, steps timed in a PyTorch run
+# config of the program, its overrides, batch, steps of a Tessera run, steps timed in a PyTorch run; no layouts where it has
+# one only
 WORKLOADS = {
     "small_fsq": dict(config="configs/images/mnist_fsq.yaml", set=[], batch=256, tessera_steps=200, torch_steps=50),
     "small_vq": dict(config="configs/images/mnist_vq.yaml", set=[], batch=256, tessera_steps=200, torch_steps=50),
     "classic_vq": dict(config="configs/images/cifar_vq_ema.yaml", set=[], batch=256, tessera_steps=20, torch_steps=10),
+    "t2m_vq": dict(
+        config="configs/motion/t2m_vqvae.yaml",
+        set=["train.log_every=5", "train.eval_limit=8"],
+        batch=128,
+        tessera_steps=20,
+        torch_steps=10,
+        layouts=("contiguous",),
+    ),
 }
 
 
@@ -128,7 +137,7 @@ def contestants(args, name):
     for python in args.python:
         version = torch_version(python)
         for tuned in (False, True):
-            for layout in ("contiguous", "channels_last"):
+            for layout in WORKLOADS[name].get("layouts", ("contiguous", "channels_last")):
                 for compiled in (False, True) if args.compile else (False,):
                     words = ["torch", version, "tuned" if tuned else "as installed"] + ["channels-last"] * (
                         layout == "channels_last"

@@ -19,12 +19,14 @@ import torch.nn.functional as F
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "interop"))
 from torch_models import Classic, Codebook, FiniteScalar, MovingCodebook, Small  # noqa: E402
+from torch_motion import Motion, ResetCodebook  # noqa: E402
 
-#            model, optimizer, shape of an image, default batch
+#            model, optimizer, shape of an image or of a window, default batch
 WORKLOADS = {
     "small_fsq": (lambda: Small(FiniteScalar([8, 6, 5]), 3), "adamw", (1, 28, 28), 256),
     "small_vq": (lambda: Small(Codebook(256, 32), 32), "adamw", (1, 28, 28), 256),
     "classic_vq": (lambda: Classic(MovingCodebook(512, 64), 64), "adam", (3, 32, 32), 256),
+    "t2m_vq": (lambda: Motion(ResetCodebook(512, 512)), "adamw", (64, 263), 128),
 }
 WINDOWS = 5
 WARM_UP = 3
@@ -48,7 +50,7 @@ def prepared(args):
 def step_of(model, optimizer, batches, compiled):
     def loss_of(x):
         y, _, quantizer_loss, _ = model(x)
-        return F.mse_loss(y, x) + quantizer_loss
+        return model.loss(y, x, quantizer_loss) if isinstance(model, Motion) else F.mse_loss(y, x) + quantizer_loss
 
     loss_of, turn = torch.compile(loss_of) if compiled else loss_of, [0]
 

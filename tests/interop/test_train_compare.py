@@ -17,12 +17,15 @@ import torch
 import torch.nn.functional as F
 
 import torch_models
+import torch_motion
 import train_compare
 
 
 def models():
-    """name -> a fresh model and the shape of its pictures"""
+    """name -> a fresh model and the shape of its pictures, or of its windows"""
     return {
+        "motion fsq": (torch_motion.Motion(torch_motion.ProjectedFiniteScalar([8, 6, 5], 8), 263, 8, 2), (16, 263)),
+        "motion vq": (torch_motion.Motion(torch_motion.ResetCodebook(16, 8, 0.25), 251, 8, 1, levels=1), (16, 251)),
         "small fsq": (torch_models.Small(torch_models.FiniteScalar([8, 6, 5]), 3), (1, 12, 12)),
         "small vq": (torch_models.Small(torch_models.Codebook(32, 8), 8), (1, 12, 12)),
         "classic vq": (torch_models.Classic(torch_models.NamedCodebook(16, 4), 4, 12, 6), (3, 16, 16)),
@@ -41,6 +44,8 @@ def defaults(**changed):
         beta=0.25,
         decay=0.99,
         variance=1.0,
+        position=0.5,
+        growth=3,
         threads=1,
         every=1000,
     )
@@ -55,7 +60,7 @@ def pretend(model, shape, folder, change, steps=30):
         for name, value in model.state_dict().items():
             f[f"param/{name}"] = value.numpy()
         for i, x in enumerate(batches):
-            f[f"batch/{i}"] = x.permute(0, 2, 3, 1).numpy()
+            f[f"batch/{i}"] = (x.permute(0, 2, 3, 1) if x.dim() == 4 else x).numpy()
     losses = train_compare.replay(model, batches, defaults(**change))
     with open(os.path.join(folder, "metrics.jsonl"), "w") as f:
         for i, loss in enumerate(losses):
@@ -93,7 +98,10 @@ def main():
     model._vq_vae.beta = 0.5
     if outcome(model, shape) != 1:
         wrong.append("another commitment weight was called equal")
-    print("\n".join(wrong) or "test_train_compare: 9 expectations hold")
+    model, shape = models()["motion fsq"]
+    if outcome(model, shape, {"position": 0.4}) != 1:
+        wrong.append("another weight of the positions was called equal")
+    print("\n".join(wrong) or "test_train_compare: 12 expectations hold")
     return 1 if wrong else 0
 
 

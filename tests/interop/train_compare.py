@@ -7,12 +7,13 @@
 What the program has to write (the first form asks for it with `--run DIR --dump-start FILE.h5 --dump-batches N`):
 
   FILE.h5  /param/<path>  f32  initial weights (and codebook state) under Tessera's paths, in PyTorch's layouts
-           /batch/<i>     f32  [B, H, W, C], what the model is fed in step i = 0 .. N - 1
+           /batch/<i>     f32  [B, H, W, C] or [B, T, C], what the model is fed in step i = 0 .. N - 1
   DIR/metrics.jsonl            a line per training step: {"step": n, "split": "train", "loss": total, ...}
 
 The names decide which model it is: with `encoder.pre_vq.weight` the classic VQ-VAE (EMA when `quantizer.sum` is there),
-loss MSE / --variance + quantizer loss; else the small net (FSQ of --levels, or VQ when `quantizer.codebook` is there),
-loss MSE + quantizer loss.
+loss MSE / --variance + quantizer loss; with `encoder.down.0.conv.weight` the motion net of T2M-GPT (FSQ of --levels, or moving
+averages with reset), loss smooth L1 + --position times that of the positions + quantizer loss; else the small net (FSQ of
+--levels, or VQ when `quantizer.codebook` is there), loss MSE + quantizer loss.
 
 The exit status is 1 when one of the first 20 losses differs by more than 1e-4 (absolute), or the mean over 25 steps by
 more than 1 % up to step 200; a mistake in the input ends with 2. The Python that runs this is $TESSERA_PYTHON (default
@@ -37,6 +38,7 @@ import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 
 import torch_models  # noqa: E402
+import torch_motion  # noqa: E402
 
 EXACT_STEPS, EXACT_DIFFERENCE = 20, 1e-4
 WINDOW, WINDOW_DIFFERENCE, LAST_STEP = 25, 0.01, 200
@@ -68,7 +70,7 @@ def classic_name(path):
 
 
 def read_start(path):
-    """Weights by name and the list of batches [B, C, H, W]."""
+    """Weights by name and the list of batches, [B, C, H, W] or [B, T, C]."""
     with h5py.File(path, "r") as f:
         for group in ("param", "batch"):
             if group not in f:
@@ -77,9 +79,8 @@ def read_start(path):
         f["param"].visititems(
             lambda n, o: weights.__setitem__(n, torch.tensor(o[()])) if isinstance(o, h5py.Dataset) else None
         )
-        batches = [
-            torch.tensor(f["batch"][str(i)][()]).permute(0, 3, 1, 2).contiguous() for i in range(len(f["batch"]))
-        ]
+        batches = [torch.tensor(f["batch"][str(i)][()]) for i in range(len(f["batch"]))]
+        batches = [x.permute(0, 3, 1, 2).contiguous() if x.dim() == 4 else x for x in batches]
     if "encoder.pre_vq.weight" in weights:
         weights = {classic_name(n): w for n, w in weights.items()}
     if not batches:
@@ -134,10 +135,25 @@ def classic_model(weights, args):
     return torch_models.Classic(quantizer, width, hidden, inner, units)
 
 
+def motion_model(weights, args):
+    width, columns, _ = weights["encoder.first.weight"].shape
+    code_width = len(weights["encoder.last.weight"])
+    if "quantizer.codebook" in weights:
+        codes = len(weights["quantizer.codebook"])
+        quantizer = torch_motion.ResetCodebook(codes, code_width, args.beta, args.decay)
+    else:
+        quantizer = torch_motion.ProjectedFiniteScalar(args.levels, code_width)
+    names = [n for n in weights if n.startswith("encoder.down.") and n.endswith(".conv1.weight")]
+    levels = len({n.split(".")[2] for n in names})
+    return torch_motion.Motion(quantizer, columns, width, len(names) // levels, args.growth, levels, code_width)
+
+
 def model_of(weights, args):
     """The model whose parameters have these names, with these weights."""
     if "encoder.conv3.weight" in weights:
         model = small_model(weights, args)
+    elif "encoder.down.0.conv.weight" in weights:
+        model = motion_model(weights, args)
     elif "_encoder._conv_1.weight" in weights and "_vq_vae._embedding.weight" in weights:
         model = classic_model(weights, args)
     else:
@@ -160,7 +176,11 @@ def replay(model, batches, args):
     optimizer, losses = optimizer_of(model, args), []
     for x in batches:
         y, _, quantizer_loss, _ = model(x)
-        loss = F.mse_loss(y, x) / args.variance + quantizer_loss
+        loss = (
+            model.loss(y, x, quantizer_loss, args.position)
+            if isinstance(model, torch_motion.Motion)
+            else F.mse_loss(y, x) / args.variance + quantizer_loss
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -254,6 +274,8 @@ def arguments():
     ap.add_argument("--levels", type=int, nargs="+", default=[8, 6, 5])
     ap.add_argument("--beta", type=float, default=0.25, help="weight of the commitment loss")
     ap.add_argument("--decay", type=float, default=0.99, help="of the moving average")
+    ap.add_argument("--position", type=float, default=0.5, help="motion: weight of the loss of positions")
+    ap.add_argument("--growth", type=int, default=3, help="motion: factor between the dilations")
     ap.add_argument("--variance", type=float, default=1.0, help="the reconstruction loss is MSE over this")
     args = ap.parse_args()
     if bool(args.config) == bool(args.run) or bool(args.run) != bool(args.start):
