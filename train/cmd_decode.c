@@ -1,18 +1,17 @@
 /* tessera decode: a file of tokens to pictures, or to the values as they are. */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
 #include "core/files/hdf5.h"
 #include "core/files/image.h"
 #include "core/text.h"
 #include "train/answer.h"
 #include "train/commands.h"
+#include "train/file_list.h"
 #include "train/programs.h"
 #include "train/tokens.h"
 #include "train/trained.h"
@@ -77,17 +76,6 @@ static bool ends_in_h5(const char *path)
     return dot && (!strcasecmp(dot, ".h5") || !strcasecmp(dot, ".hdf5"));
 }
 
-static ts_status make_folder(const char *path, ts_error *err)
-{
-    struct stat st;
-    if (mkdir(path, 0777) == 0)
-        return TS_OK;
-    int why = errno;
-    if (why == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        return TS_OK;
-    return ts_fail(err, TS_ERR_DATA, "%s: cannot be made as a folder: %s", path, strerror(why));
-}
-
 static ts_status open_sink(sink *s, const char *path, const ts_experiment *e, int64_t items, ts_arena *arena,
                            ts_error *err)
 {
@@ -103,45 +91,21 @@ static ts_status open_sink(sink *s, const char *path, const ts_experiment *e, in
         return ts_out_of_memory(err, s->pictures ? (size_t)n : (size_t)all);
     s->pixels = memory;
     s->values = memory;
-    return s->pictures ? make_folder(path, err) : TS_OK;
+    return s->pictures ? ts_folder_make(path, TS_ERR_DATA, err) : TS_OK;
 }
 
 /* A name from a file becomes part of a path: it may not lead out of the folder. */
-static bool is_safe_name(const char *name)
-{
-    for (const char *part = name;;) {
-        size_t n = strcspn(part, "/");
-        if (n == 0 || (part[0] == '.' && (n == 1 || (n == 2 && part[1] == '.'))))
-            return false;
-        if (!part[n])
-            return true;
-        part += n + 1;
-    }
-}
-
-/* Makes the folders on the way to `path`, below the sink's own. */
-static ts_status make_parents(const sink *s, char *path, ts_error *err)
-{
-    for (char *slash = strchr(path + strlen(s->path) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        ts_status status = make_folder(path, err);
-        *slash = '/';
-        TS_TRY(status);
-    }
-    return TS_OK;
-}
-
 static ts_status write_picture(const sink *s, const char *name, const float *y, ts_error *err)
 {
     char path[PATH_MAX];
     const char *dot = strrchr(name, '.');
     const char *end = dot && strcasecmp(dot, ".png") == 0 ? "" : ".png";
-    if (!is_safe_name(name))
+    if (!ts_file_name_is_safe(name))
         return ts_fail(err, TS_ERR_CHECKPOINT, "the name '%s' in the file of tokens is no path below a folder",
                        TS_SHOWN(name));
     if (snprintf(path, sizeof path, "%s/%s%s", s->path, name, end) >= (int)sizeof path)
         return ts_fail(err, TS_ERR_DATA, "%s: a path below it is longer than %d bytes", s->path, PATH_MAX);
-    TS_TRY(make_parents(s, path, err));
+    TS_TRY(ts_folder_make_parents(s->path, path, TS_ERR_DATA, err));
     ts_pixels_from_float(s->range, y, ts_shape_count(s->item), s->pixels);
     ts_image image = {s->item.dim[0], s->item.dim[1], (int)s->item.dim[2], s->pixels};
     return ts_image_write_png(path, &image, err);

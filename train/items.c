@@ -1,47 +1,18 @@
 #define _GNU_SOURCE
 #include "train/items.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 #include "core/files/hdf5.h"
 #include "core/files/image.h"
 #include "train/data_kinds.h"
 
-enum { MAX_DEPTH = 32 };
-
-/* --- names -------------------------------------------------------------------------------------------------------- */
-
-/* A list that grows in the arena: twice as long, copied. */
-static ts_status add_picture(ts_items *items, const char *path, const char *name, ts_error *err)
-{
-    int64_t n = items->count;
-    if ((n & (n - 1)) == 0) { /* 0, 1, 2, 4, 8 ... are full */
-        size_t bytes = (size_t)(n ? 2 * n : 1) * sizeof(char *);
-        const char **names = ts_arena_alloc(&items->arena, bytes), **paths = ts_arena_alloc(&items->arena, bytes);
-        if (!names || !paths)
-            return ts_out_of_memory(err, bytes);
-        for (int64_t i = 0; i < n; i++) {
-            names[i] = items->names[i];
-            paths[i] = items->paths[i];
-        }
-        items->names = names;
-        items->paths = paths;
-    }
-    items->paths[n] = ts_arena_strdup(&items->arena, path);
-    items->names[n] = ts_arena_strdup(&items->arena, name);
-    if (!items->paths[n] || !items->names[n])
-        return ts_out_of_memory(err, strlen(path));
-    items->count++;
-    return TS_OK;
-}
+static const char *const endings[] = {".png", ".jpg", ".jpeg", NULL};
+static const ts_file_kind picture_kind = {.what = "images", .endings = endings, .code = TS_ERR_DATA};
 
 static ts_status number_items(ts_items *items, ts_error *err)
 {
@@ -51,61 +22,6 @@ static ts_status number_items(ts_items *items, ts_error *err)
         if (!(items->names[i] = ts_arena_format(&items->arena, "%06" PRId64, i)))
             items->names = NULL;
     return items->names ? TS_OK : ts_out_of_memory(err, bytes);
-}
-
-/* --- folders ------------------------------------------------------------------------------------------------------ */
-
-static bool is_image_name(const char *name)
-{
-    const char *dot = strrchr(name, '.');
-    return dot && (!strcasecmp(dot, ".png") || !strcasecmp(dot, ".jpg") || !strcasecmp(dot, ".jpeg"));
-}
-
-static ts_status walk(ts_items *items, const char *path, size_t root, int depth, ts_error *err);
-
-static ts_status visit(ts_items *items, const char *path, const char *name, size_t root, int depth, ts_error *err)
-{
-    char full[PATH_MAX];
-    struct stat st;
-    if (snprintf(full, sizeof full, "%s/%s", path, name) >= (int)sizeof full)
-        return ts_fail(err, TS_ERR_DATA, "%s: a path below it is longer than %d bytes", path, PATH_MAX);
-    if (stat(full, &st) == 0 && S_ISDIR(st.st_mode))
-        return walk(items, full, root, depth + 1, err);
-    return is_image_name(name) ? add_picture(items, full, full + root, err) : TS_OK;
-}
-
-/* In the order of the names, so that the order of the items is that of their paths on every file system. */
-static ts_status walk(ts_items *items, const char *path, size_t root, int depth, ts_error *err)
-{
-    struct dirent **entries;
-    if (depth > MAX_DEPTH)
-        return ts_fail(err, TS_ERR_DATA, "%s: more than %d folders deep; is there a link to a folder above?", path,
-                       MAX_DEPTH);
-    int n = scandir(path, &entries, NULL, alphasort);
-    if (n < 0)
-        return ts_fail(err, TS_ERR_DATA, "%s: expected a folder of images: %s", path, strerror(errno));
-    ts_status status = TS_OK;
-    for (int i = 0; i < n; i++) {
-        if (status == TS_OK && entries[i]->d_name[0] != '.')
-            status = visit(items, path, entries[i]->d_name, root, depth, err);
-        free(entries[i]);
-    }
-    free(entries);
-    return status;
-}
-
-static ts_status open_folder(ts_items *items, const char *path, ts_error *err)
-{
-    size_t bytes = strlen(path);
-    while (bytes > 1 && path[bytes - 1] == '/')
-        bytes--;
-    char *root = ts_arena_format(&items->arena, "%.*s", (int)bytes, path);
-    if (!root)
-        return ts_out_of_memory(err, bytes);
-    TS_TRY(walk(items, root, bytes + 1, 0, err));
-    return items->count
-               ? TS_OK
-               : ts_fail(err, TS_ERR_DATA, "%s: expected .png, .jpg or .jpeg files in this folder, found none", path);
 }
 
 /* --- one picture -------------------------------------------------------------------------------------------------- */
@@ -230,10 +146,8 @@ static ts_status open_file(ts_items *items, const char *path, const char *datase
     fclose(file);
     if (n == 0)
         return ts_fail(err, TS_ERR_DATA, "%s: is empty", path);
-    if (starts(head, "\x89PNG", 4) || starts(head, "\xff\xd8", 2)) {
-        const char *name = strrchr(path, '/');
-        return add_picture(items, path, name ? name + 1 : path, err);
-    }
+    if (starts(head, "\x89PNG", 4) || starts(head, "\xff\xd8", 2))
+        return ts_file_list_add_file(&items->pictures, path, &picture_kind, err);
     if (starts(head, "\x89HDF", 4))
         return open_hdf5(items, path, dataset, err);
     if (starts(head, "\x1f\x8b", 2) || starts(head, "\0\0\x08", 3))
@@ -249,8 +163,13 @@ ts_status ts_items_open(ts_items *items, const char *path, const char *dataset, 
     *items = (ts_items){.item = item, .range = range};
     if (stat(path, &st) != 0)
         return ts_fail(err, TS_ERR_DATA, "%s: expected images: %s", path, strerror(errno));
-    TS_TRY(S_ISDIR(st.st_mode) ? open_folder(items, path, err) : open_file(items, path, dataset, err));
-    if (items->paths && (item.rank != 3 || (item.dim[2] != 1 && item.dim[2] != 3)))
+    TS_TRY(S_ISDIR(st.st_mode) ? ts_file_list_walk(&items->pictures, path, &picture_kind, err)
+                               : open_file(items, path, dataset, err));
+    if (!items->data) {
+        items->count = items->pictures.count;
+        items->names = items->pictures.name;
+    }
+    if (!items->data && (item.rank != 3 || (item.dim[2] != 1 && item.dim[2] != 3)))
         return ts_fail(err, TS_ERR_DATA, "%s: pictures have 1 or 3 channels, the model takes %s", path,
                        ts_shape_print(item).text);
     return TS_OK;
@@ -258,14 +177,15 @@ ts_status ts_items_open(ts_items *items, const char *path, const char *dataset, 
 
 ts_status ts_items_read(const ts_items *items, int64_t i, float *out, ts_error *err)
 {
-    if (items->paths)
-        return read_picture(items, items->paths[i], out, err);
-    return ts_dataset_read(items->data, i, 0, out, err);
+    if (items->data)
+        return ts_dataset_read(items->data, i, 0, out, err);
+    return read_picture(items, items->pictures.path[i], out, err);
 }
 
 void ts_items_close(ts_items *items)
 {
     ts_dataset_close(items->data);
+    ts_file_list_clear(&items->pictures);
     ts_arena_clear(&items->arena);
     *items = (ts_items){0};
 }

@@ -6,17 +6,17 @@
 #ifndef TS_TRAIN_ITEMS_H
 #define TS_TRAIN_ITEMS_H
 
-#include "core/memory.h"
 #include "train/data.h"
+#include "train/file_list.h"
 
 typedef struct {
     int64_t count;
     ts_shape item;
     ts_range range;
-    const char **names; /* [count]: the path below the folder, the file's name, or "000123" */
-    const char **paths; /* [count] for pictures, else NULL */
-    ts_dataset *data;   /* IDX and HDF5, else NULL */
-    ts_arena arena;     /* of names and paths */
+    const char **names;    /* [count]: the path below the folder, the file's name, or "000123" */
+    ts_file_list pictures; /* none where it is `data` */
+    ts_dataset *data;      /* IDX and HDF5, else NULL */
+    ts_arena arena;        /* of numbers as names */
 } ts_items;
 
 /* dataset: path inside an HDF5 file, NULL where it has just one with images.
