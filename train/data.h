@@ -37,7 +37,7 @@
  *         return TS_OK;
  *     }
  *
- *     const ts_dataset_kind ts_dataset_plain = {&plain_table, plain_open, plain_read, NULL};
+ *     const ts_dataset_kind ts_dataset_plain = {.table = &plain_table, .open = plain_open, .read = plain_read};
  *
  * A kind whose items are 8-bit pixels in memory sets data->bytes in open and uses ts_dataset_read_bytes for `read` and
  * ts_dataset_close_bytes for `close`. */
@@ -54,6 +54,7 @@
 #include "core/status.h"
 #include "core/tensor.h"
 #include "train/data_pixels.h"
+#include "train/file_list.h"
 #include "train/motion.h"
 
 typedef enum { TS_SPLIT_TRAIN, TS_SPLIT_VAL } ts_split;
@@ -76,6 +77,13 @@ enum {
 uint64_t ts_draw_below(ts_draws *draws, uint64_t n); /* [0, n) */
 float ts_draw_uniform(ts_draws *draws);              /* [0, 1) */
 
+/* Whole motion clips. */
+typedef struct {
+    ts_file_list files;      /* .npy, called by the clips' ids; to be read with ts_motion_file_open */
+    bool stop;               /* at a clip that is broken; else it is left out and counted */
+    char note[TS_DATA_NOTE]; /* as of a data set */
+} ts_clip_list;
+
 typedef struct {
     const ts_option_table *table; /* its `kind` is the name in data.kind */
 
@@ -92,6 +100,13 @@ typedef struct {
 
     /* Frees data->bytes and data->state; NULL where there is nothing to free. */
     void (*close)(ts_dataset *data);
+
+    /* For a kind whose items are windows of motion clips: lists the whole clips of a split, without a look into them.
+     * NULL: a kind has its items and no more.
+     * split: "train", "val" (what the options say for validation), "all", or a name that the data know ("test").
+     * model: as ts_dataset_open_for says for `trained`. Errors: TS_ERR_DATA, TS_ERR_USAGE. */
+    ts_status (*clips)(ts_clip_list *clips, const void *options, const char *split, const ts_motion *model,
+                       ts_error *err);
 } ts_dataset_kind;
 
 /* Every kind there is, ended by NULL; the config's schema is made from their tables. */

@@ -156,4 +156,5 @@ static ts_status open_cifar(ts_dataset *data, const void *options, ts_error *err
     return read_files(data, l, folder, err);
 }
 
-const ts_dataset_kind ts_dataset_cifar = {&table, open_cifar, ts_dataset_read_bytes, ts_dataset_close_bytes};
+const ts_dataset_kind ts_dataset_cifar = {
+    .table = &table, .open = open_cifar, .read = ts_dataset_read_bytes, .close = ts_dataset_close_bytes};

@@ -318,4 +318,5 @@ static void close_folder(ts_dataset *data)
     ts_free(f);
 }
 
-const ts_dataset_kind ts_dataset_folder = {&table, open_folder, read_folder, close_folder};
+const ts_dataset_kind ts_dataset_folder = {
+    .table = &table, .open = open_folder, .read = read_folder, .close = close_folder};

@@ -209,4 +209,4 @@ static void close_hdf5(ts_dataset *data)
     ts_free(s);
 }
 
-const ts_dataset_kind ts_dataset_hdf5 = {&table, open_hdf5, read_hdf5, close_hdf5};
+const ts_dataset_kind ts_dataset_hdf5 = {.table = &table, .open = open_hdf5, .read = read_hdf5, .close = close_hdf5};

@@ -114,4 +114,5 @@ static void close_idx(ts_dataset *data)
     ts_bytes_clear(&file);
 }
 
-const ts_dataset_kind ts_dataset_idx = {&table, open_idx, ts_dataset_read_bytes, close_idx};
+const ts_dataset_kind ts_dataset_idx = {
+    .table = &table, .open = open_idx, .read = ts_dataset_read_bytes, .close = close_idx};

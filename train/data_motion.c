@@ -151,17 +151,25 @@ static ts_status load_own(motion *m, ts_error *err)
 }
 
 /* The tree's own files, where it has some that can be read, against what is used. */
-static void compare_own(ts_dataset *data, motion *m)
+static void compare_own(const ts_motion_tree *tree, const ts_motion *used, ts_arena *arena, char note[TS_DATA_NOTE])
 {
     char where[200];
     ts_motion_statistics own;
-    if (!m->known.mean || ts_motion_statistics_read(&own, &m->tree, m->known.columns, &m->arena, NULL) != TS_OK)
+    if (!used->mean || ts_motion_statistics_read(&own, tree, used->columns, arena, NULL) != TS_OK)
         return;
-    ts_motion files = {.columns = m->known.columns, .mean = own.mean, .std = own.std};
-    if (!ts_motion_same_values(&files, &m->known, where, sizeof where))
-        ts_text_append(data->note, sizeof data->note, 0,
+    ts_motion files = {.columns = used->columns, .mean = own.mean, .std = own.std};
+    if (!ts_motion_same_values(&files, used, where, sizeof where))
+        ts_text_append(note, TS_DATA_NOTE, 0,
                        "%s: is not what the model was trained with (%s); the model's own mean and deviation are used",
-                       m->tree.mean, where);
+                       tree->mean, where);
+}
+
+static ts_status check_normalize(const ts_motion *trained, bool normalize, ts_error *err)
+{
+    if (normalize == (trained->mean != NULL))
+        return TS_OK;
+    return ts_fail(err, TS_ERR_USAGE, "data.normalize=%s: the model was trained on values that are%s normalised",
+                   normalize ? "true" : "false", trained->mean ? "" : " not");
 }
 
 /* A model that is trained decides. */
@@ -171,11 +179,9 @@ static ts_status take_trained(ts_dataset *data, motion *m, bool normalize, ts_er
     if (trained->columns != m->known.columns)
         return ts_fail(err, TS_ERR_DATA, "%s: frames of %" PRId64 " columns, the model was trained on %" PRId64,
                        m->tree.clips, m->known.columns, trained->columns);
-    if (normalize != (trained->mean != NULL))
-        return ts_fail(err, TS_ERR_USAGE, "data.normalize=%s: the model was trained on values that are%s normalised",
-                       normalize ? "true" : "false", trained->mean ? "" : " not");
+    TS_TRY(check_normalize(trained, normalize, err));
     TS_TRY(ts_motion_copy(&m->known, trained, &m->arena, err));
-    compare_own(data, m);
+    compare_own(&m->tree, &m->known, &m->arena, data->note);
     return TS_OK;
 }
 
@@ -235,4 +241,37 @@ static void close_motion(ts_dataset *data)
     ts_free(m);
 }
 
-const ts_dataset_kind ts_dataset_motion = {&table, open_motion, read_motion, close_motion};
+/* The first `limit` of the split, broken ones included. */
+static ts_status add_clips(ts_file_list *clips, const ts_motion_tree *tree, const char *split, int64_t limit,
+                           ts_arena *arena, ts_error *err)
+{
+    ts_motion_ids ids;
+    TS_TRY(ts_motion_ids_read(&ids, tree, split, arena, err));
+    for (int64_t i = 0; i < ids.count && (limit == 0 || i < limit); i++) {
+        const char *path = ts_motion_clip_path(tree, ids.id[i], arena);
+        if (!path)
+            return ts_out_of_memory(err, strlen(ids.id[i]));
+        TS_TRY(ts_file_list_add(clips, ids.id[i], path, err));
+    }
+    return TS_OK;
+}
+
+static ts_status list_clips(ts_clip_list *clips, const void *options, const char *split, const ts_motion *model,
+                            ts_error *err)
+{
+    const ts_data_motion_options *o = options;
+    ts_arena arena = {0};
+    ts_motion_tree tree;
+    ts_status status;
+    clips->stop = o->on_error == 0;
+    TS_GO(check_normalize(model, o->normalize, err));
+    TS_GO(ts_motion_tree_find(&tree, o->path, o->motion_type, o->version, &arena, err));
+    TS_GO(add_clips(&clips->files, &tree, strcmp(split, "val") == 0 ? o->val_split : split, o->limit, &arena, err));
+    compare_own(&tree, model, &arena, clips->note);
+out:
+    ts_arena_clear(&arena);
+    return status;
+}
+
+const ts_dataset_kind ts_dataset_motion = {
+    .table = &table, .open = open_motion, .read = read_motion, .close = close_motion, .clips = list_clips};

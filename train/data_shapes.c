@@ -443,4 +443,5 @@ static void close_shapes(ts_dataset *data)
     ts_free(data->state);
 }
 
-const ts_dataset_kind ts_dataset_shapes = {&table, open_shapes, read_shapes, close_shapes};
+const ts_dataset_kind ts_dataset_shapes = {
+    .table = &table, .open = open_shapes, .read = read_shapes, .close = close_shapes};

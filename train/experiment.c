@@ -67,6 +67,11 @@ const ts_config_schema *ts_experiment_schema(void)
     return &schema;
 }
 
+static const ts_dataset_kind *data_kind(const ts_experiment *e)
+{
+    return ts_dataset_kinds[ts_config_kind(e->config, "data")];
+}
+
 static ts_status check_train(const ts_train_options *o, ts_error *err)
 {
     if (o->batch % o->accumulate)
@@ -120,6 +125,9 @@ ts_status ts_experiment_set_item(ts_experiment *e, ts_shape item, ts_range range
     e->range = range;
     if (!e->motion.known)
         e->motion = ts_motion_guess(item);
+    if (item.rank == 2 && (e->train->best == TS_BEST_PSNR || e->train->best == TS_BEST_SSIM))
+        return ts_fail(err, TS_ERR_USAGE, "train.best=%s: motion has none; choose mse, loss or perplexity",
+                       e->train->best == TS_BEST_PSNR ? "psnr" : "ssim");
     if (ts_motion_weights_any(&e->train->motion) && !ts_experiment_motion_layout(e))
         return ts_fail(err, TS_ERR_USAGE,
                        "train.position_loss, velocity_loss, acceleration_loss and root_loss: items are %s, expected "
@@ -133,10 +141,22 @@ ts_status ts_experiment_open_data(ts_experiment *e, ts_split split, ts_error *er
     ts_dataset **data = split == TS_SPLIT_TRAIN ? &e->train_data : &e->val_data;
     if (*data)
         return TS_OK;
-    const ts_dataset_kind *kind = ts_dataset_kinds[ts_config_kind(e->config, "data")];
-    TS_TRY(ts_dataset_open_for(data, kind, ts_config_options(e->config, "data"), split, (uint64_t)e->top->seed,
+    TS_TRY(ts_dataset_open_for(data, data_kind(e), ts_config_options(e->config, "data"), split, (uint64_t)e->top->seed,
                                e->motion.known ? &e->motion : NULL, err));
     if ((*data)->motion && !e->motion.known)
         TS_TRY(ts_motion_copy(&e->motion, (*data)->motion, &e->arena, err));
     return ts_experiment_set_item(e, (*data)->item, (*data)->range, err);
+}
+
+bool ts_experiment_has_clips(const ts_experiment *e)
+{
+    return data_kind(e)->clips != NULL;
+}
+
+ts_status ts_experiment_clips(ts_experiment *e, const char *split, ts_clip_list *clips, ts_error *err)
+{
+    *clips = (ts_clip_list){0};
+    if (!e->motion.known) /* a checkpoint of old does not say how its frames are normalised: its data do */
+        TS_TRY(ts_experiment_open_data(e, TS_SPLIT_TRAIN, err));
+    return data_kind(e)->clips(clips, ts_config_options(e->config, "data"), split, &e->motion, err);
 }

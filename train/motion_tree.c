@@ -98,16 +98,53 @@ static ts_status split_ids(ts_motion_ids *ids, char *text, const char *path, ts_
     return ids->count ? TS_OK : ts_fail(err, TS_ERR_DATA, "%s: expected ids of clips, one a line, found none", path);
 }
 
-ts_status ts_motion_ids_read(ts_motion_ids *ids, const ts_motion_tree *tree, const char *split, ts_arena *arena,
-                             ts_error *err)
+static ts_status read_split(ts_motion_ids *ids, const char *path, ts_arena *arena, ts_error *err)
 {
-    char path[PATH_MAX];
     ts_bytes bytes;
-    snprintf(path, sizeof path, "%s/%s.txt", tree->splits, split);
     TS_TRY(ts_bytes_read(&bytes, path, MAX_SPLIT_BYTES, TS_ERR_DATA, err));
     ts_status status = split_ids(ids, (char *)bytes.data, path, arena, err);
     ts_bytes_clear(&bytes);
     return status;
+}
+
+static void split_path(char path[PATH_MAX], const ts_motion_tree *tree, const char *split)
+{
+    snprintf(path, PATH_MAX, "%s/%s.txt", tree->splits, split);
+}
+
+/* One split behind the other. */
+static ts_status read_parts(ts_motion_ids *ids, const ts_motion_tree *tree, ts_arena *arena, ts_error *err)
+{
+    static const char *const splits[] = {"train", "val", "test"};
+    char path[PATH_MAX];
+    ts_motion_ids part[3] = {{0}};
+    int64_t count = 0;
+    for (int i = 0; i < 3; i++) {
+        split_path(path, tree, splits[i]);
+        if (exists(path))
+            TS_TRY(read_split(&part[i], path, arena, err));
+        count += part[i].count;
+    }
+    if (count == 0)
+        return ts_fail(err, TS_ERR_DATA, "%s: expected all.txt, or train.txt, val.txt or test.txt with ids of clips",
+                       tree->splits);
+    *ids = (ts_motion_ids){.id = ts_arena_alloc(arena, (size_t)count * sizeof *ids->id)};
+    if (!ids->id)
+        return ts_out_of_memory(err, (size_t)count * sizeof *ids->id);
+    for (int i = 0; i < 3; i++)
+        for (int64_t k = 0; k < part[i].count; k++)
+            ids->id[ids->count++] = part[i].id[k];
+    return TS_OK;
+}
+
+ts_status ts_motion_ids_read(ts_motion_ids *ids, const ts_motion_tree *tree, const char *split, ts_arena *arena,
+                             ts_error *err)
+{
+    char path[PATH_MAX];
+    split_path(path, tree, split);
+    if (strcmp(split, "all") == 0 && !exists(path))
+        return read_parts(ids, tree, arena, err);
+    return read_split(ids, path, arena, err);
 }
 
 /* ---- clips ---- */
@@ -115,6 +152,11 @@ ts_status ts_motion_ids_read(ts_motion_ids *ids, const ts_motion_tree *tree, con
 static void clip_path(char path[PATH_MAX], const ts_motion_tree *tree, const char *id)
 {
     snprintf(path, PATH_MAX, "%s/%s.npy", tree->clips, id);
+}
+
+const char *ts_motion_clip_path(const ts_motion_tree *tree, const char *id, ts_arena *arena)
+{
+    return ts_arena_format(arena, "%s/%s.npy", tree->clips, id);
 }
 
 static ts_status check_shape(const ts_npy_info *info, int64_t columns, const char *path, ts_error *err)
@@ -125,8 +167,8 @@ static ts_status check_shape(const ts_npy_info *info, int64_t columns, const cha
                        ts_dtype_name(info->dtype), ts_shape_print(info->shape).text);
     if (columns && dim[1] != columns)
         return ts_fail(err, TS_ERR_DATA,
-                       "%s: expected %" PRId64 " columns, as data.columns or the first clip says, found "
-                       "%" PRId64,
+                       "%s: expected %" PRId64
+                       " columns, as data.columns, the first clip or the model says, found %" PRId64,
                        path, columns, dim[1]);
     return TS_OK;
 }
@@ -142,21 +184,24 @@ static ts_status check_finite(const ts_npy *clip, const char *path, ts_error *er
     return TS_OK;
 }
 
-ts_status ts_motion_clip_shape(ts_shape *shape, const ts_motion_tree *tree, const char *id, int64_t columns,
-                               ts_error *err)
+ts_status ts_motion_file_shape(ts_shape *shape, const char *path, int64_t columns, ts_error *err)
 {
-    char path[PATH_MAX];
     ts_npy_info info;
-    clip_path(path, tree, id);
     TS_TRY(ts_npy_read_info(&info, path, err));
     *shape = info.shape;
     return check_shape(&info, columns, path, err);
 }
 
-ts_status ts_motion_clip_open(ts_npy *clip, const ts_motion_tree *tree, const char *id, int64_t columns, ts_error *err)
+ts_status ts_motion_clip_shape(ts_shape *shape, const ts_motion_tree *tree, const char *id, int64_t columns,
+                               ts_error *err)
 {
     char path[PATH_MAX];
     clip_path(path, tree, id);
+    return ts_motion_file_shape(shape, path, columns, err);
+}
+
+ts_status ts_motion_file_open(ts_npy *clip, const char *path, int64_t columns, ts_error *err)
+{
     TS_TRY(ts_npy_open(clip, path, err));
     ts_status status = check_shape(&clip->info, columns, path, err);
     if (status == TS_OK)
@@ -164,6 +209,13 @@ ts_status ts_motion_clip_open(ts_npy *clip, const ts_motion_tree *tree, const ch
     if (status != TS_OK)
         ts_npy_close(clip);
     return status;
+}
+
+ts_status ts_motion_clip_open(ts_npy *clip, const ts_motion_tree *tree, const char *id, int64_t columns, ts_error *err)
+{
+    char path[PATH_MAX];
+    clip_path(path, tree, id);
+    return ts_motion_file_open(clip, path, columns, err);
 }
 
 /* ---- mean and deviation ---- */

@@ -24,19 +24,25 @@ typedef struct {
     const char **id; /* [count], in the order of the file */
 } ts_motion_ids;
 
-/* The ids in splits/SPLIT.txt, one a line; blank lines do not count.
+/* The ids in splits/SPLIT.txt, one a line; blank lines do not count. "all" is all.txt or, where that is missing, those
+ * of train, val and test that are there.
  * Errors: TS_ERR_DATA: no such file, no id in it, an id that leads out of the tree. */
 ts_status ts_motion_ids_read(ts_motion_ids *ids, const ts_motion_tree *tree, const char *split, ts_arena *arena,
                              ts_error *err);
+
+/* Where the clip is. Owner: the arena; NULL when out of memory. */
+const char *ts_motion_clip_path(const ts_motion_tree *tree, const char *id, ts_arena *arena);
 
 /* One clip, [frames, columns] f32; `columns` 0: whatever it has. ts_npy_close when done.
  * Errors: TS_ERR_DATA with the path: as ts_npy_open; another rank, type or number of columns; no frames; a value that
  * is not finite (its frame and column are named). */
 ts_status ts_motion_clip_open(ts_npy *clip, const ts_motion_tree *tree, const char *id, int64_t columns, ts_error *err);
+ts_status ts_motion_file_open(ts_npy *clip, const char *path, int64_t columns, ts_error *err);
 
 /* Shape alone, from the header: nothing is said about values. */
 ts_status ts_motion_clip_shape(ts_shape *shape, const ts_motion_tree *tree, const char *id, int64_t columns,
                                ts_error *err);
+ts_status ts_motion_file_shape(ts_shape *shape, const char *path, int64_t columns, ts_error *err);
 
 /* Normalised is (x - mean) / std. */
 typedef struct {

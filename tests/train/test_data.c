@@ -49,7 +49,8 @@ static void made_up_close(ts_dataset *data)
 
 static const ts_option no_options[] = {{0}};
 static const ts_option_table made_up_table = {"made_up", "", no_options, sizeof(made_up)};
-static const ts_dataset_kind made_up_kind = {&made_up_table, made_up_open, made_up_read, made_up_close};
+static const ts_dataset_kind made_up_kind = {
+    .table = &made_up_table, .open = made_up_open, .read = made_up_read, .close = made_up_close};
 
 static ts_dataset *must_open(made_up o, ts_split split, uint64_t seed)
 {

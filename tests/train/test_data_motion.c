@@ -335,7 +335,7 @@ Test(train_data_motion, faults_of_trees_are_named)
     must_refuse(o, "expected a folder with motion in new_joint_vecs");
     write_tree();
     o.columns = 263;
-    must_refuse(o, "expected 263 columns, as data.columns or the first clip says, found 3");
+    must_refuse(o, "expected 263 columns, as data.columns, the first clip or the model says, found 3");
     o = options();
     write_clip("new_joint_vecs/clip_1.npy", 1, 20, 4);
     o.on_error = 0;

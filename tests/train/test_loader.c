@@ -47,7 +47,7 @@ static ts_status made_up_read(ts_dataset *data, int64_t source, ts_draws *draws,
 
 static const ts_option no_options[] = {{0}};
 static const ts_option_table made_up_table = {"made_up", "", no_options, sizeof(made_up)};
-static const ts_dataset_kind made_up_kind = {&made_up_table, made_up_open, made_up_read, NULL};
+static const ts_dataset_kind made_up_kind = {.table = &made_up_table, .open = made_up_open, .read = made_up_read};
 
 static ts_dataset *must_open_data(const made_up *o)
 {
