@@ -1,14 +1,34 @@
 /* tessera eval: one split through a checkpoint. */
+#include <string.h>
+
 #include "train/answer.h"
 #include "train/commands.h"
 #include "train/evaluate.h"
 #include "train/trained.h"
 
+static void add_motion(json_t *all, const ts_evaluation *v)
+{
+    ts_metric metric[TS_MOTION_METRICS];
+    ts_evaluation_motion(v, metric);
+    for (int i = 0; i < TS_MOTION_METRICS; i++)
+        if (!isnan(metric[i].value))
+            json_object_set_new(all, metric[i].key, ts_answer_real(metric[i].value));
+    json_object_set_new(all, "frames", json_integer(v->frames));
+    if (!v->clips)
+        return;
+    json_object_set_new(all, "clips", json_integer(v->clips));
+    json_object_set_new(all, "clips_in_pieces", json_integer(v->in_pieces));
+    json_object_set_new(all, "clips_skipped", json_integer(v->skipped));
+}
+
 static json_t *answer(const ts_trained *t, const char *path, ts_split split, const ts_evaluation *v)
 {
     char unit[80];
     const ts_experiment *e = &t->experiment;
-    snprintf(unit, sizeof unit, "values of the data in %s", ts_range_names[e->range]);
+    if (v->frames)
+        snprintf(unit, sizeof unit, "columns of a frame%s", e->motion.mean ? ", normalised" : "");
+    else
+        snprintf(unit, sizeof unit, "values of the data in %s", ts_range_names[e->range]);
     json_t *all = json_object(), *parts = json_object();
     json_object_set_new(all, "checkpoint", json_string(path));
     json_object_set_new(all, "weights", json_string(ts_hash_print(t->weights).text));
@@ -22,10 +42,12 @@ static json_t *answer(const ts_trained *t, const char *path, ts_split split, con
     json_object_set_new(all, "recon", ts_answer_real(v->recon));
     json_object_set_new(all, "mse", ts_answer_real(v->mse));
     json_object_set_new(all, "l1", ts_answer_real(v->l1));
-    json_object_set_new(all, "psnr", ts_answer_real(v->psnr));
-    json_object_set_new(all, "ssim", ts_answer_real(v->ssim));
-    if (!isnan(v->mpjpe_mm))
-        json_object_set_new(all, "mpjpe_mm", ts_answer_real(v->mpjpe_mm));
+    if (v->frames)
+        add_motion(all, v);
+    else {
+        json_object_set_new(all, "psnr", ts_answer_real(v->psnr));
+        json_object_set_new(all, "ssim", ts_answer_real(v->ssim));
+    }
     for (int i = 0; i < v->part_count; i++)
         json_object_set_new(parts, v->part_names[i], ts_answer_real(v->parts[i]));
     json_object_update_missing(all, parts);
@@ -40,11 +62,17 @@ static json_t *answer(const ts_trained *t, const char *path, ts_split split, con
     return all;
 }
 
-static void show_note(const ts_experiment *e, ts_split split)
+static void show_notes(const ts_experiment *e, ts_split split, const ts_evaluation *v)
 {
     const ts_dataset *data = split == TS_SPLIT_TRAIN ? e->train_data : e->val_data;
-    if (*data->note)
-        fprintf(stderr, "tessera: note: %s\n", data->note);
+    const char *note = v->clips ? v->note : data->note;
+    if (*note)
+        fprintf(stderr, "tessera: note: %s\n", note);
+    for (const char *line = v->skips; line && *line;) {
+        int n = (int)strcspn(line, "\n");
+        fprintf(stderr, "tessera: left out: %.*s\n", n, line);
+        line += n + (line[n] != '\0');
+    }
 }
 
 ts_status ts_cmd_eval(const ts_arguments *a, int *exit_code, ts_error *err)
@@ -57,7 +85,7 @@ ts_status ts_cmd_eval(const ts_arguments *a, int *exit_code, ts_error *err)
     if (status == TS_OK)
         status = ts_evaluate(&trained.experiment, split, trained.ema, 0, NULL, NULL, &result, err);
     if (status == TS_OK)
-        show_note(&trained.experiment, split);
+        show_notes(&trained.experiment, split, &result);
     if (status == TS_OK)
         status = ts_answer_show(answer(&trained, ts_arguments_positional(a, 0), split, &result),
                                 ts_arguments_flag(a, "json"), stdout, err);

@@ -4,12 +4,14 @@
 #include <string.h>
 
 #include "core/memory.h"
-#include "models/motion_metrics.h"
+#include "train/evaluate_sums.h"
 #include "train/loader.h"
 
-/* Of one item, or of all so far. Sums over values; ssim once per item. */
+/* Of one item, or of all so far. */
 typedef struct {
-    double squares, absolutes, recon, ssim, mpjpe;
+    ts_error_sums sums;
+    double ssim; /* once per item */
+    ts_motion_sums motion;
 } errors;
 
 typedef struct {
@@ -17,11 +19,12 @@ typedef struct {
     ts_inference program; /* for `batch` items; 0: none is open */
     int64_t batch;
     bool ema;
-    float *y;     /* [largest batch, item] */
-    int32_t *ids; /* [largest batch, tokens, groups] */
-    errors *of;   /* [largest batch] */
+    float *y;      /* [largest batch, item] */
+    int32_t *ids;  /* [largest batch, tokens, groups] */
+    errors *of;    /* [largest batch] */
+    float *values; /* [largest batch, 2, item]: of motion, y and x restored */
     errors sum;
-    double parts[TS_MAX_TERMS]; /* summed over items */
+    double parts[TS_MAX_TERMS], weights[TS_MAX_TERMS]; /* parts: summed over items */
 } evaluation;
 
 static double reconstruction_error(int kind, double y, double x, double low, double high)
@@ -39,28 +42,51 @@ static double reconstruction_error(int kind, double y, double x, double low, dou
     }
 }
 
-static double mpjpe_of(const evaluation *v, const float *x, const float *y)
+void ts_error_sums_add(ts_error_sums *sums, const ts_experiment *e, const float *x, const float *y, int64_t values)
 {
-    const ts_motion *m = &v->e->motion;
-    const ts_motion_layout *layout = ts_motion_layout_known(m);
-    return layout ? ts_motion_mpjpe(layout, y, x, v->e->tokenizer.item.dim[0], m->mean, m->std) : NAN;
+    double low = (double)ts_range_low(e->range), high = low + (double)ts_range_width(e->range);
+    for (int64_t i = 0; i < values; i++) {
+        double d = (double)y[i] - (double)x[i];
+        sums->squares += d * d;
+        sums->absolutes += fabs(d);
+        sums->recon += reconstruction_error(e->train->loss, (double)y[i], (double)x[i], low, high);
+    }
+    sums->values += values;
 }
 
-static errors errors_of(const evaluation *v, const float *x, const float *y)
+void ts_error_sums_merge(ts_error_sums *sums, const ts_error_sums *other)
+{
+    sums->squares += other->squares;
+    sums->absolutes += other->absolutes;
+    sums->recon += other->recon;
+    sums->values += other->values;
+}
+
+void ts_motion_sums_add_restored(ts_motion_sums *sums, const ts_motion *motion, const float *y, const float *x,
+                                 int64_t frames, float *values)
+{
+    int64_t n = frames * motion->columns;
+    const ts_motion_layout *layout = ts_motion_layout_known(motion);
+    if (!layout)
+        return;
+    memcpy(values, y, (size_t)n * sizeof *y);
+    memcpy(values + n, x, (size_t)n * sizeof *x);
+    ts_motion_restore(motion, frames, values);
+    ts_motion_restore(motion, frames, values + n);
+    ts_motion_sums_add(sums, layout, values, values + n, frames);
+}
+
+static errors errors_of(const evaluation *v, const float *x, const float *y, float *values)
 {
     const ts_experiment *e = v->e;
-    errors sum = {0};
-    double low = (double)ts_range_low(e->range), width = (double)ts_range_width(e->range);
     ts_shape item = e->tokenizer.item;
-    for (int64_t i = 0; i < ts_shape_count(item); i++) {
-        double d = (double)y[i] - (double)x[i];
-        sum.squares += d * d;
-        sum.absolutes += fabs(d);
-        sum.recon += reconstruction_error(e->train->loss, (double)y[i], (double)x[i], low, low + width);
-    }
-    sum.mpjpe = mpjpe_of(v, x, y);
-    sum.ssim = item.rank == 3 ? ts_ssim(x, y, item.dim[0], item.dim[1], item.dim[2], width) : NAN;
-    return sum;
+    errors of = {.ssim = NAN};
+    ts_error_sums_add(&of.sums, e, x, y, ts_shape_count(item));
+    if (item.rank == 2)
+        ts_motion_sums_add_restored(&of.motion, &e->motion, y, x, item.dim[0], values);
+    if (item.rank == 3)
+        of.ssim = ts_ssim(x, y, item.dim[0], item.dim[1], item.dim[2], (double)ts_range_width(e->range));
+    return of;
 }
 
 /* Each item on its own, then all in their order: the same on any number of threads. */
@@ -69,26 +95,27 @@ static void add_errors(evaluation *v, const float *x, int64_t count)
     int64_t size = ts_shape_count(v->e->tokenizer.item);
 #pragma omp parallel for schedule(static) num_threads(v->e->device->threads)
     for (int64_t i = 0; i < count; i++)
-        v->of[i] = errors_of(v, x + i * size, v->y + i * size);
+        v->of[i] = errors_of(v, x + i * size, v->y + i * size, v->values + 2 * i * size);
     for (int64_t i = 0; i < count; i++) {
-        v->sum.squares += v->of[i].squares;
-        v->sum.absolutes += v->of[i].absolutes;
-        v->sum.recon += v->of[i].recon;
+        ts_error_sums_merge(&v->sum.sums, &v->of[i].sums);
+        ts_motion_sums_merge(&v->sum.motion, &v->of[i].motion);
         v->sum.ssim += v->of[i].ssim;
-        v->sum.mpjpe += v->of[i].mpjpe;
     }
 }
 
-/* Ids of -1 (where z has a NaN) are no codes. */
+void ts_count_ids(int64_t *counts, int64_t codes, const int32_t *ids, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (ids[i] >= 0 && ids[i] < codes)
+            counts[ids[i]]++;
+}
+
 static void add_counts(const evaluation *v, int64_t *counts)
 {
     if (!ts_present(v->program.ids))
         return;
     ts_program_get(v->program.program, v->program.ids, v->ids);
-    int64_t n = ts_shape_count(ts_value_shape(v->program.ids)), codes = v->e->tokenizer.info.codes;
-    for (int64_t i = 0; i < n; i++)
-        if (v->ids[i] >= 0 && v->ids[i] < codes)
-            counts[v->ids[i]]++;
+    ts_count_ids(counts, v->e->tokenizer.info.codes, v->ids, ts_shape_count(ts_value_shape(v->program.ids)));
 }
 
 static void add_parts(evaluation *v, ts_evaluation *result, int64_t count)
@@ -99,6 +126,7 @@ static void add_parts(evaluation *v, ts_evaluation *result, int64_t count)
         float mean;
         ts_program_get(f->program, f->losses[i].value, &mean);
         v->parts[i] += (double)mean * (double)count;
+        v->weights[i] = f->losses[i].weight;
         result->part_names[i] = f->losses[i].name;
     }
 }
@@ -131,30 +159,57 @@ static ts_status add_batch(evaluation *v, const float *x, int64_t count, ts_eval
 static ts_status allocate(evaluation *v, int64_t batch, ts_evaluation *result, ts_error *err)
 {
     const ts_tokenizer *t = &v->e->tokenizer;
-    size_t items = (size_t)batch, codes = (size_t)t->info.codes;
-    v->y = ts_calloc(items * (size_t)ts_shape_count(t->item), sizeof *v->y);
+    size_t items = (size_t)batch, codes = (size_t)t->info.codes, size = (size_t)ts_shape_count(t->item);
+    v->y = ts_calloc(items * size, sizeof *v->y);
+    v->values = ts_calloc(items * (t->item.rank == 2 ? 2 * size : 1), sizeof *v->values);
     v->ids = ts_calloc(items * (size_t)(ts_shape_count(t->tokens) * t->info.groups), sizeof *v->ids);
     v->of = ts_calloc(items, sizeof *v->of);
     result->counts = ts_calloc(codes, sizeof *result->counts);
-    return v->y && v->ids && v->of && result->counts ? TS_OK : ts_out_of_memory(err, codes * sizeof *result->counts);
+    return v->y && v->values && v->ids && v->of && result->counts
+               ? TS_OK
+               : ts_out_of_memory(err, codes * sizeof *result->counts);
+}
+
+void ts_evaluation_finish(ts_evaluation *result, const ts_experiment *e, const ts_error_sums *sums,
+                          const double weights[TS_MAX_TERMS])
+{
+    double values = (double)sums->values;
+    result->mse = sums->squares / values;
+    result->l1 = sums->absolutes / values;
+    result->recon = sums->recon / values;
+    result->loss = e->train->loss_scale * result->recon;
+    for (int i = 0; i < result->part_count; i++)
+        result->loss += weights[i] * result->parts[i];
+    result->usage = ts_usage_of(result->counts, e->tokenizer.info.codes, 0);
 }
 
 static void finish(const evaluation *v, ts_evaluation *result)
 {
-    double items = (double)result->items, values = items * (double)ts_shape_count(v->e->tokenizer.item);
-    double peak = (double)ts_range_width(v->e->range);
-    result->mse = v->sum.squares / values;
-    result->l1 = v->sum.absolutes / values;
-    result->recon = v->sum.recon / values;
-    result->psnr = 10 * log10(peak * peak / result->mse);
-    result->ssim = v->sum.ssim / items;
-    result->mpjpe_mm = v->sum.mpjpe / items;
-    result->loss = v->e->train->loss_scale * result->recon;
-    for (int i = 0; i < result->part_count; i++) {
+    double items = (double)result->items, peak = (double)ts_range_width(v->e->range);
+    ts_shape item = v->e->tokenizer.item;
+    for (int i = 0; i < result->part_count; i++)
         result->parts[i] = v->parts[i] / items;
-        result->loss += v->program.losses[i].weight * result->parts[i];
+    ts_evaluation_finish(result, v->e, &v->sum.sums, v->weights);
+    result->psnr = item.rank == 2 ? NAN : 10 * log10(peak * peak / result->mse);
+    result->ssim = v->sum.ssim / items;
+    result->frames = item.rank == 2 ? result->items * item.dim[0] : 0;
+    result->motion = ts_motion_metrics_of(&v->sum.motion);
+}
+
+void ts_evaluation_motion(const ts_evaluation *v, ts_metric out[TS_MOTION_METRICS])
+{
+    const ts_motion_metrics *m = &v->motion;
+    const ts_metric all[TS_MOTION_METRICS] = {
+        {"mpjpe_mm", "mpjpe", "mm", m->mpjpe_mm},
+        {"velocity_mm_per_frame", "velocity", "mm/frame", m->velocity_mm_per_frame},
+        {"acceleration_mm_per_frame2", "acceleration", "mm/frame^2", m->acceleration_mm_per_frame2},
+        {"skate_mm_per_frame", "skate", "mm/frame", m->skate_mm_per_frame},
+        {"original_skate_mm_per_frame", "original skate", "mm/frame", m->original_skate_mm_per_frame}};
+    for (int i = 0; i < TS_MOTION_METRICS; i++) {
+        out[i] = all[i];
+        if (v->frames == 0)
+            out[i].value = NAN;
     }
-    result->usage = ts_usage_of(result->counts, v->e->tokenizer.info.codes, 0);
 }
 
 static int64_t smaller(int64_t a, int64_t b)
@@ -162,10 +217,9 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-ts_status ts_evaluate(ts_experiment *e, ts_split split, bool ema, int64_t samples, float *originals, float *outputs,
-                      ts_evaluation *result, ts_error *err)
+static ts_status evaluate_items(ts_experiment *e, ts_split split, bool ema, int64_t samples, float *originals,
+                                float *outputs, ts_evaluation *result, ts_error *err)
 {
-    *result = (ts_evaluation){0};
     TS_TRY(ts_experiment_open_data(e, split, err));
     ts_dataset *data = split == TS_SPLIT_TRAIN ? e->train_data : e->val_data;
     int64_t items = e->train->eval_limit ? smaller(e->train->eval_limit, data->count) : data->count;
@@ -193,8 +247,23 @@ out:
     if (v.batch)
         ts_inference_close(&v.program);
     ts_free(v.y);
+    ts_free(v.values);
     ts_free(v.ids);
     ts_free(v.of);
+    return status;
+}
+
+bool ts_evaluates_clips(const ts_experiment *e)
+{
+    return e->train->eval_clips && ts_experiment_has_clips(e);
+}
+
+ts_status ts_evaluate(ts_experiment *e, ts_split split, bool ema, int64_t samples, float *originals, float *outputs,
+                      ts_evaluation *result, ts_error *err)
+{
+    *result = (ts_evaluation){.psnr = NAN, .ssim = NAN};
+    ts_status status = ts_evaluates_clips(e) ? ts_evaluate_clips(e, split, ema, result, err)
+                                             : evaluate_items(e, split, ema, samples, originals, outputs, result, err);
     if (status != TS_OK)
         ts_evaluation_clear(result);
     return status;
@@ -203,5 +272,6 @@ out:
 void ts_evaluation_clear(ts_evaluation *result)
 {
     ts_free(result->counts);
+    ts_free(result->skips);
     *result = (ts_evaluation){0};
 }

@@ -63,6 +63,21 @@ size_t ts_metrics_step(const ts_step_metrics *m, char line[TS_METRICS_LINE_BYTES
     return print(o, line);
 }
 
+static void put_motion(json_t *o, const ts_evaluation *v)
+{
+    ts_metric metric[TS_MOTION_METRICS];
+    ts_evaluation_motion(v, metric);
+    for (int i = 0; i < TS_MOTION_METRICS; i++)
+        if (!isnan(metric[i].value))
+            put_real(o, metric[i].key, metric[i].value);
+    put_int(o, "frames", v->frames);
+    if (!v->clips)
+        return;
+    put_int(o, "clips", v->clips);
+    put_int(o, "clips_in_pieces", v->in_pieces);
+    put_int(o, "clips_skipped", v->skipped);
+}
+
 size_t ts_metrics_evaluation(int64_t step, ts_split split, const ts_evaluation *v, bool best,
                              char line[TS_METRICS_LINE_BYTES])
 {
@@ -75,10 +90,12 @@ size_t ts_metrics_evaluation(int64_t step, ts_split split, const ts_evaluation *
         put_real(o, v->part_names[i], v->parts[i]);
     put_real(o, "mse", v->mse);
     put_real(o, "l1", v->l1);
-    put_real(o, "psnr", v->psnr);
-    put_real(o, "ssim", v->ssim);
-    if (!isnan(v->mpjpe_mm))
-        put_real(o, "mpjpe_mm", v->mpjpe_mm);
+    if (v->frames)
+        put_motion(o, v);
+    else {
+        put_real(o, "psnr", v->psnr);
+        put_real(o, "ssim", v->ssim);
+    }
     put_usage(o, &v->usage);
     put_int(o, "items", v->items);
     json_object_set_new(o, "best", json_boolean(best));

@@ -370,9 +370,9 @@ static void add_loss(ts_inference *f, const char *name, ts_value value, double w
     ts_output(value, name);
 }
 
-static void build_inference(ts_inference *f, ts_experiment *e, ts_inference_kind kind, int64_t batch, bool ema)
+static void build_inference(ts_inference *f, ts_experiment *e, const ts_tokenizer *t, ts_inference_kind kind,
+                            int64_t batch, bool ema)
 {
-    ts_tokenizer *t = &e->tokenizer;
     int block = ema && ts_store_has(e->store, TS_BLOCK_EMA) ? TS_BLOCK_EMA : TS_BLOCK_VALUE;
     ts_scope s = root_scope(e, f->graph, TS_EVAL, block, TS_ABSENT);
     if (kind == TS_DECODE) {
@@ -403,10 +403,19 @@ static void build_inference(ts_inference *f, ts_experiment *e, ts_inference_kind
 ts_status ts_inference_open(ts_inference *f, ts_experiment *e, ts_inference_kind kind, int64_t batch, bool ema,
                             ts_error *err)
 {
-    *f = (ts_inference){.graph = ts_graph_new(TS_F32), .x = TS_ABSENT, .y = TS_ABSENT, .ids = TS_ABSENT};
-    if (!f->graph)
+    return ts_inference_open_item(f, e, kind, batch, e->tokenizer.item, ema, err);
+}
+
+ts_status ts_inference_open_item(ts_inference *f, ts_experiment *e, ts_inference_kind kind, int64_t batch,
+                                 ts_shape item, bool ema, ts_error *err)
+{
+    ts_tokenizer tokenizer = e->tokenizer;
+    tokenizer.item = item;
+    *f = (ts_inference){.x = TS_ABSENT, .y = TS_ABSENT, .ids = TS_ABSENT};
+    TS_TRY(ts_tokenizer_check(&tokenizer, err));
+    if (!(f->graph = ts_graph_new(TS_F32)))
         return ts_out_of_memory(err, 0);
-    build_inference(f, e, kind, batch, ema);
+    build_inference(f, e, &tokenizer, kind, batch, ema);
     ts_status status = kind == TS_ENCODE && !f->ids.graph
                            ? ts_fail(err, TS_ERR_USAGE, "the quantizer computes no ids (quantizer.indices is false)")
                            : ts_program_new(f->graph, e->workspace, &f->program, err);

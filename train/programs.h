@@ -53,6 +53,9 @@ typedef struct {
 /* ema: read the moving averages of the weights where the store has them. The store must be sealed. */
 ts_status ts_inference_open(ts_inference *f, ts_experiment *e, ts_inference_kind kind, int64_t batch, bool ema,
                             ts_error *err);
+/* The same for items of another length than those that the model was trained on: [T, C] with any T that it takes. */
+ts_status ts_inference_open_item(ts_inference *f, ts_experiment *e, ts_inference_kind kind, int64_t batch,
+                                 ts_shape item, bool ema, ts_error *err);
 void ts_inference_close(ts_inference *f);
 
 #endif

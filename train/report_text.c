@@ -106,6 +106,16 @@ void ts_step_text(char *out, size_t bytes, const ts_step_metrics *m, const char 
     ts_text_append(out, bytes, n, "  %s left", ts_duration_text(m->seconds_left).text);
 }
 
+static size_t add_motion(char *out, size_t bytes, size_t n, const ts_evaluation *v, bool brief)
+{
+    ts_metric metric[TS_MOTION_METRICS];
+    ts_evaluation_motion(v, metric);
+    for (int i = 0; i < (brief ? 1 : TS_MOTION_METRICS); i++)
+        if (!isnan(metric[i].value))
+            n = ts_text_append(out, bytes, n, "  %s %.2f %s", metric[i].label, metric[i].value, metric[i].unit);
+    return n;
+}
+
 void ts_evaluation_text(char *out, size_t bytes, int64_t step, ts_split split, const ts_evaluation *v, bool best,
                         const char *items, bool brief)
 {
@@ -114,14 +124,18 @@ void ts_evaluation_text(char *out, size_t bytes, int64_t step, ts_split split, c
     n = ts_text_append(out, bytes, n, "  mse %s", ts_number_text(v->mse).text);
     if (!brief)
         n = ts_text_append(out, bytes, n, "  l1 %s", ts_number_text(v->l1).text);
-    n = ts_text_append(out, bytes, n, "  psnr %.2f dB", v->psnr);
+    if (!v->frames)
+        n = ts_text_append(out, bytes, n, "  psnr %.2f dB", v->psnr);
     if (!isnan(v->ssim))
         n = ts_text_append(out, bytes, n, "  ssim %.4f", v->ssim);
-    if (!isnan(v->mpjpe_mm))
-        n = ts_text_append(out, bytes, n, "  mpjpe %.2f mm", v->mpjpe_mm);
+    n = add_motion(out, bytes, n, v, brief);
     n = add_usage(out, bytes, n, &v->usage, brief);
     if (!brief)
-        n = ts_text_append(out, bytes, n, "  %lld %s", (long long)v->items, items);
+        n = ts_text_append(out, bytes, n, "  %lld %s", (long long)v->items, v->clips ? "clips" : items);
+    if (!brief && v->frames)
+        n = ts_text_append(out, bytes, n, ", %lld frames", (long long)v->frames);
+    if (!brief && v->skipped)
+        n = ts_text_append(out, bytes, n, ", %lld skipped", (long long)v->skipped);
     ts_text_append(out, bytes, n, "%s", best ? "  best" : "");
 }
 

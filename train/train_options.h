@@ -35,8 +35,10 @@ typedef struct {
 
     int on_nonfinite; /* ts_nonfinite_policy */
     int64_t log_every, eval_every, checkpoint_every, eval_batch, eval_limit, patience;
-    double max_time; /* seconds; 0: none */
-    int best;        /* ts_best_metric */
+    bool eval_clips;     /* motion: by whole clips, not by windows */
+    int64_t eval_frames; /* of a motion clip that is run in one go; at least a token's */
+    double max_time;     /* seconds; 0: none */
+    int best;            /* ts_best_metric */
 } ts_train_options;
 
 extern const ts_option_table ts_train_table;

@@ -16,7 +16,7 @@
 #include "train/report.h"
 #include "train/signals.h"
 
-enum { SAMPLES = 16, MOST_ROLLBACKS = 3 };
+enum { SAMPLES = 16, MOST_ROLLBACKS = 3, MOST_NOTES = 20 };
 
 typedef struct {
     const ts_trainer_options *options;
@@ -31,6 +31,7 @@ typedef struct {
         int64_t step;
     } window; /* since the last metrics line, evaluations and checkpoints left out */
     int64_t rollbacks_since_save;
+    bool noted; /* the clips that evaluations leave out */
     ts_step_metrics metrics;
 } trainer;
 
@@ -80,12 +81,23 @@ static ts_status restore(trainer *t, ts_error *err)
     return ts_checkpoint_restore(&t->e, t->options->init_from, TS_RESTORE_WEIGHTS, NULL, err);
 }
 
+/* What evaluations will need, so that it does not fail after hours. */
+static ts_status check_validation(ts_experiment *e, ts_error *err)
+{
+    if (!ts_evaluates_clips(e))
+        return ts_experiment_open_data(e, TS_SPLIT_VAL, err);
+    ts_clip_list clips;
+    ts_status status = ts_experiment_clips(e, ts_split_name(TS_SPLIT_VAL), &clips, err);
+    ts_file_list_clear(&clips.files);
+    return status;
+}
+
 static ts_status open_trainer(trainer *t, ts_config *config, ts_error *err)
 {
     const ts_trainer_options *o = t->options;
     TS_TRY(ts_experiment_open(&t->e, config, o->device ? o->device : "auto", o->threads, err));
     TS_TRY(ts_experiment_open_data(&t->e, TS_SPLIT_TRAIN, err));
-    TS_TRY(ts_experiment_open_data(&t->e, TS_SPLIT_VAL, err));
+    TS_TRY(check_validation(&t->e, err));
     TS_TRY(ts_training_open(&t->programs, &t->e, err));
     TS_TRY(restore(t, err));
     TS_TRY(ts_report_open(&t->report, o->run, &t->e, o->resume, t->state.step, o->quiet, o->json, err));
@@ -284,19 +296,41 @@ static ts_status draw_pictures(trainer *t, const float *originals, const float *
     return ts_report_usage(t->report, name, v->counts, v->usage.codes, err);
 }
 
+/* How many validation images to show, with what became of them. */
+static int64_t samples_of(const trainer *t)
+{
+    if (t->e.tokenizer.item.rank != 3)
+        return 0;
+    int64_t samples = t->e.val_data->count < SAMPLES ? t->e.val_data->count : SAMPLES;
+    return train_of(t)->eval_limit > 0 && train_of(t)->eval_limit < samples ? train_of(t)->eval_limit : samples;
+}
+
+/* Clips that are left out are so in every evaluation: the first one names them. */
+static void note_skips(trainer *t, const ts_evaluation *v)
+{
+    int lines = 0;
+    for (const char *line = v->skips; line && *line && !t->noted && lines < MOST_NOTES; lines++) {
+        int n = (int)strcspn(line, "\n");
+        ts_report_note(t->report, "left out of evaluations: %.*s", n, line);
+        line += n + (line[n] != '\0');
+    }
+    if (!t->noted && v->skipped > lines)
+        ts_report_note(t->report, "left out of evaluations: %" PRId64 " more clips", v->skipped - lines);
+    t->noted = true;
+}
+
 static ts_status evaluate(trainer *t, ts_error *err)
 {
-    int64_t samples = t->e.val_data->count < SAMPLES ? t->e.val_data->count : SAMPLES;
-    if (train_of(t)->eval_limit > 0 && train_of(t)->eval_limit < samples)
-        samples = train_of(t)->eval_limit;
-    int64_t item = ts_shape_count(t->e.tokenizer.item);
-    float *pictures = ts_alloc(2 * (size_t)(samples * item) * sizeof *pictures);
+    int64_t samples = samples_of(t), item = ts_shape_count(t->e.tokenizer.item);
+    size_t bytes = 2 * (size_t)(samples * item) * sizeof(float);
+    float *pictures = ts_alloc(bytes ? bytes : 1);
     ts_evaluation v = {0};
     ts_status status;
     if (!pictures)
-        return ts_out_of_memory(err, 2 * (size_t)(samples * item) * sizeof *pictures);
+        return ts_out_of_memory(err, bytes);
     TS_GO(
         ts_evaluate(&t->e, TS_SPLIT_VAL, train_of(t)->ema > 0, samples, pictures, pictures + samples * item, &v, err));
+    note_skips(t, &v);
     bool best = is_better(train_of(t), metric_of(train_of(t), &v), t->state.best);
     if (best) {
         t->state.best = metric_of(train_of(t), &v);

@@ -99,7 +99,7 @@ Test(train_report_text, line_of_an_evaluation)
                        .l1 = 0.1,
                        .psnr = 12.04,
                        .ssim = NAN,
-                       .mpjpe_mm = NAN};
+                       .motion = {.mpjpe_mm = NAN}};
     ts_evaluation_text(text, sizeof text, 50, TS_SPLIT_VAL, &v, true, "images", false);
     cr_expect_str_eq(text, "step 50, val  loss 0.5000  mse 0.2500  l1 0.1000  psnr 12.04 dB  10000 images  best");
     v.ssim = 0.81234;
@@ -110,9 +110,24 @@ Test(train_report_text, line_of_an_evaluation)
     ts_evaluation_text(text, sizeof text, 50, TS_SPLIT_VAL, &v, true, "images", true);
     cr_expect_str_eq(text, "step 50, val  loss 0.5000  mse 0.2500  psnr 12.04 dB  ssim 0.8123  usage 29.2%  "
                            "perplexity 61.25  best");
-    v.mpjpe_mm = 53.126;
+}
+
+Test(train_report_text, line_of_an_evaluation_of_motion)
+{
+    char text[512];
+    ts_evaluation v = {
+        .items = 7, .clips = 7, .frames = 1234, .loss = 0.5, .mse = 0.25, .l1 = 0.1, .psnr = NAN, .ssim = NAN};
+    v.motion = (ts_motion_metrics){53.126, 4.5, 3.25, 1.5, 0.5};
     ts_evaluation_text(text, sizeof text, 50, TS_SPLIT_VAL, &v, false, "items", true);
-    cr_expect(strstr(text, "  ssim 0.8123  mpjpe 53.13 mm  usage"), "%s", text);
+    cr_expect_str_eq(text, "step 50, val  loss 0.5000  mse 0.2500  mpjpe 53.13 mm");
+    ts_evaluation_text(text, sizeof text, 50, TS_SPLIT_VAL, &v, false, "items", false);
+    cr_expect_str_eq(text, "step 50, val  loss 0.5000  mse 0.2500  l1 0.1000  mpjpe 53.13 mm  velocity 4.50 mm/frame  "
+                           "acceleration 3.25 mm/frame^2  skate 1.50 mm/frame  original skate 0.50 mm/frame  "
+                           "7 clips, 1234 frames");
+    v.skipped = 2;
+    v.motion = (ts_motion_metrics){NAN, NAN, NAN, NAN, NAN};
+    ts_evaluation_text(text, sizeof text, 50, TS_SPLIT_VAL, &v, true, "items", false);
+    cr_expect_str_eq(text, "step 50, val  loss 0.5000  mse 0.2500  l1 0.1000  7 clips, 1234 frames, 2 skipped  best");
 }
 
 /* ---- the bar ---- */
