@@ -14,8 +14,9 @@
  *     ts_stream_free(s);
  *
  * Every causal layer keeps the frames that its taps reach back (layers/causal.h), so a frame is computed once, however
- * small the blocks are: the cost is that of the whole clip, and per run a copy of those pasts and one pass over the
- * weights. The latency is the frames of a token. What the clip's end leaves of a token is never given.
+ * small the blocks are. A run also copies those pasts and packs the weights, which for few tokens is most of it: the
+ * encoder of T2M-GPT's size (width 512) takes 15 ms of one core for a block of 1 to 4 tokens, 19 ms for 16, and 37 ms
+ * for a whole clip of 64. The latency is the frames of a token. What the clip's end leaves of a token is never given.
  *
  * Owner: the stream owns its programs; tokenizer (its options too), store and workspace must live as long.
  * Thread: one per workspace. */
