@@ -25,10 +25,15 @@ static bool is_alias(const ts_node *node)
     return ts_ops[node->op].op_class == TS_CLASS_ALIAS;
 }
 
+/* Without what rounding up to whole lines adds: [2, 1] is no [2, 8], though both take one line. */
+static size_t exact_bytes(const ts_graph *g, int32_t v)
+{
+    return ts_tensor_bytes(&(ts_tensor){g->values[v].type.dtype, g->values[v].type.shape, NULL});
+}
+
 static size_t value_bytes(const ts_graph *g, int32_t v)
 {
-    ts_tensor t = {g->values[v].type.dtype, g->values[v].type.shape, NULL};
-    return (ts_tensor_bytes(&t) + ALIGN - 1) / ALIGN * ALIGN;
+    return (exact_bytes(g, v) + ALIGN - 1) / ALIGN * ALIGN;
 }
 
 /* Needed: what writes state, what an output or a bound place shows, and whatever those need. */
@@ -157,7 +162,7 @@ static bool takes_over(const planner *p, const ts_node *node, int32_t step)
         return false;
     int32_t from = plan->root[node->in[0]];
     if (p->slot_of[from] < 0 || p->last_use[from] != step || plan->graph->values[from].kind == TS_KIND_INPUT ||
-        value_bytes(plan->graph, from) != value_bytes(plan->graph, node->out[0]))
+        exact_bytes(plan->graph, from) != exact_bytes(plan->graph, node->out[0]))
         return false;
     for (int k = 1; k < node->in_count; k++)
         if (node->in[k] >= 0 && plan->root[node->in[k]] == from)

@@ -162,6 +162,31 @@ Test(autograd_elementwise, ties_go_to_the_first)
     }
 }
 
+#define OF_RESULT(op)                                                                                                  \
+    static ts_value op##_of_result(const ts_value *in)                                                                 \
+    {                                                                                                                  \
+        return ts_##op(ts_affine(in[0], 2, -0.3), in[1]);                                                              \
+    }
+OF_RESULT(add)
+OF_RESULT(subtract)
+OF_RESULT(mul)
+OF_RESULT(div)
+OF_RESULT(greater)
+
+/* The first operand dies here, and takes one line of memory as the result does: [2, 1] was once overwritten by [2, 8]
+ * while it was still being read. */
+Test(autograd_elementwise, a_smaller_operand_is_not_worked_on_in_place)
+{
+    static const ts_op ops[] = {TS_OP_add, TS_OP_subtract, TS_OP_mul, TS_OP_div, TS_OP_greater};
+    static ts_value (*const builders[])(const ts_value *) = {add_of_result, subtract_of_result, mul_of_result,
+                                                             div_of_result, greater_of_result};
+    for (int k = 0; k < 5; k++) {
+        ts_op_case c = {"dying", 2, {POSITIVE(2, 2, 1), POSITIVE(2, 2, 8)}, builders[k], 0, NULL};
+        cr_expect_leq(compare_with_double(&c, "cpu"), 1e-5, "%s", ts_ops[ops[k]].name);
+        cr_expect_leq(compare_with_double(&c, "ref"), 1e-5, "%s", ts_ops[ops[k]].name);
+    }
+}
+
 Test(autograd_elementwise, where_takes_two_of_one_type)
 {
     EXPECT_BUILD_ERROR(where_case, "where", "operands are i32, f32 and f32", I32(2), F32(2), F32(2));
