@@ -10,9 +10,19 @@ enum { PLACE_BYTES = 256, HINT_BYTES = 256, MAX_KINDS = 64 /* that a hint looks 
 
 /* --- the schema --------------------------------------------------------------------------------------------------- */
 
+/* Of a section whose keys are its own. */
+static const ts_option no_options[] = {{0}};
+static const ts_option_table open_table = {
+    .kind = "own", .help = "keys of its own", .options = no_options, .struct_bytes = 1};
+
+static bool is_open(const ts_config_section *section)
+{
+    return section && !section->kinds;
+}
+
 bool ts_config_has_kinds(const ts_config_section *section)
 {
-    return section && section->kinds[1];
+    return section && section->kinds && section->kinds[1];
 }
 
 static int kind_index(const ts_config_section *section, const char *kind)
@@ -25,7 +35,7 @@ static int kind_index(const ts_config_section *section, const char *kind)
 
 static const ts_option_table *table_of(const ts_config *config, const ts_config_section *section, int kind)
 {
-    return section ? section->kinds[kind] : config->schema->top;
+    return is_open(section) ? &open_table : section ? section->kinds[kind] : config->schema->top;
 }
 
 static int option_count(const ts_option_table *table)
@@ -39,7 +49,7 @@ static int option_count(const ts_option_table *table)
 /* The first other kind of the section that has the key, or NULL. */
 static const char *kind_with(const ts_config_section *section, const char *key)
 {
-    for (int i = 0; section && section->kinds[i]; i++)
+    for (int i = 0; section && section->kinds && section->kinds[i]; i++)
         if (ts_option_find(section->kinds[i], key))
             return section->kinds[i]->kind;
     return NULL;
@@ -47,6 +57,8 @@ static const char *kind_with(const ts_config_section *section, const char *key)
 
 static ts_status section_check(const ts_config_section *section, ts_error *err)
 {
+    if (section->help && is_open(section) && !section->default_kind)
+        return TS_OK;
     if (!section->help || !section->kinds || !section->kinds[0])
         return ts_fail(err, TS_ERR_RUNTIME, "internal error: section '%s' has no help or no table", section->name);
     if (section->default_kind && kind_index(section, section->default_kind) < 0)
@@ -123,7 +135,7 @@ static ts_status unknown_key(const ts_config *config, const config_part *part, c
     else if (near)
         ts_text_append(hint, HINT_BYTES, 0, " (did you mean '%s'?)", near);
     else
-        ts_text_append(hint, HINT_BYTES, 0, " (tessera config --list shows all)");
+        ts_text_append(hint, HINT_BYTES, 0, " (%s shows all)", config->schema->lister);
     return ts_fail(err, TS_ERR_USAGE, "%s: unknown %s '%s'%s", PLACE(config, part, entry),
                    !part->section && entry->shape == SHAPE_MAP ? "section" : "key", TS_SHOWN(entry->key), hint);
 }
@@ -274,6 +286,13 @@ static ts_status take_entry(ts_config *config, config_part *part, const config_e
     return status;
 }
 
+/* Of a section whose keys are its own: a text, or nothing. */
+static ts_status take_pair(const ts_config *config, const config_part *part, const config_entry *entry, ts_error *err)
+{
+    const ts_option as_option = {.name = entry->key, .type = TS_OPTION_STRING};
+    return entry->shape == SHAPE_NONE ? TS_OK : check_shape(config, part, entry, &as_option, err);
+}
+
 static ts_status check_required(const ts_config *config, const config_part *part, ts_error *err)
 {
     for (int i = 0; part->table->options[i].name; i++) {
@@ -297,7 +316,9 @@ static ts_status resolve(ts_config *config, config_part *part, ts_error *err)
         return ts_out_of_memory(err, given_bytes + next.table->struct_bytes);
     TS_TRY(ts_options_default(next.table, next.options, &config->arena, err));
     for (const config_entry *e = next.first; e; e = e->next)
-        if (!is_kind_entry(&next, e))
+        if (is_open(next.section))
+            TS_TRY(take_pair(config, &next, e, err));
+        else if (!is_kind_entry(&next, e))
             TS_TRY(take_entry(config, &next, e, err));
     TS_TRY(check_required(config, &next, err));
     *part = next;
@@ -497,6 +518,17 @@ int ts_config_kind(const ts_config *config, const char *section)
     return i < 0 ? -1 : config->part[i].kind;
 }
 
+bool ts_config_pair_at(const ts_config *config, const char *section, int i, ts_config_pair *pair)
+{
+    int part = ts_config_part_index(config, section);
+    const config_entry *e = part > 0 && is_open(config->part[part].section) ? config->part[part].first : NULL;
+    while (e && i-- > 0)
+        e = e->next;
+    if (e)
+        *pair = (ts_config_pair){e->key, e->text, e->line};
+    return e != NULL;
+}
+
 const ts_config_schema *ts_config_schema_of(const ts_config *config)
 {
     return config->schema;
@@ -508,20 +540,16 @@ static ts_status find_key(const ts_config *config, const char *key, const config
 {
     const char *name;
     int index;
-    char *copy = ts_strdup(key);
-    if (!copy)
-        return ts_out_of_memory(err, strlen(key) + 1);
-    ts_status status = split_key(config, copy, &index, &name, err);
-    if (status == TS_OK) {
-        *part = &config->part[index];
-        *option = ts_option_find((*part)->table, name);
-        if (!*option && !(ts_config_has_kinds((*part)->section) && strcmp(name, "kind") == 0)) {
-            const config_entry asked = {.key = name, .override = key};
-            status = unknown_key(config, *part, &asked, err);
-        }
-    }
-    ts_free(copy);
-    return status;
+    char copy[PLACE_BYTES];
+    if (snprintf(copy, sizeof copy, "%s", key) >= (int)sizeof copy)
+        return ts_fail(err, TS_ERR_USAGE, "unknown key '%s'", TS_SHOWN(key));
+    TS_TRY(split_key(config, copy, &index, &name, err));
+    *part = &config->part[index];
+    *option = ts_option_find((*part)->table, name);
+    if (*option || (ts_config_has_kinds((*part)->section) && strcmp(name, "kind") == 0))
+        return TS_OK;
+    const config_entry asked = {.key = name, .override = key};
+    return unknown_key(config, *part, &asked, err);
 }
 
 ts_status ts_config_get_text(const ts_config *config, const char *key, char **text, ts_error *err)

@@ -24,7 +24,8 @@
 
 typedef struct {
     const char *name;                    /* "train" */
-    const ts_option_table *const *kinds; /* NULL-terminated. One: the section has no `kind` key */
+    const ts_option_table *const *kinds; /* NULL-terminated. One: the section has no `kind` key. NULL: its keys are the
+                                            file's own, any text each (ts_config_pair_at) */
     const char *default_kind;            /* kinds[i]->kind; NULL: with several kinds, `kind` must be given */
     const char *help;                    /* one line */
 } ts_config_section;
@@ -32,6 +33,7 @@ typedef struct {
 typedef struct {
     const ts_option_table *top;        /* keys outside sections: seed, name ... */
     const ts_config_section *sections; /* ends with name NULL; at most TS_MAX_SECTIONS */
+    const char *lister;                /* the command that prints every key: "tessera config --list" */
 } ts_config_schema;
 
 enum { TS_MAX_SECTIONS = 15, TS_CONFIG_MAX_BYTES = 1 << 20 };
@@ -76,6 +78,15 @@ const void *ts_config_options(const ts_config *config, const char *section);
  * no such section. */
 const ts_option_table *ts_config_table(const ts_config *config, const char *section);
 int ts_config_kind(const ts_config *config, const char *section);
+
+/* The i-th key, from 0, of a section whose keys are its own, in the order of the file: text is "" where there is no
+ * value. The same key may be there twice. False: there are no more. */
+typedef struct {
+    const char *key, *text;
+    int line;
+} ts_config_pair;
+
+bool ts_config_pair_at(const ts_config *config, const char *section, int i, ts_config_pair *pair);
 
 const ts_config_schema *ts_config_schema_of(const ts_config *config);
 

@@ -35,6 +35,16 @@ static void write_line(FILE *out, int indent, const char *key, const char *value
     fputc('\n', out);
 }
 
+/* From ts_alloc, NULL when out of memory. */
+static char *quoted(const char *text)
+{
+    size_t bytes = ts_text_quote(text, false, NULL, 0) + 1;
+    char *copy = ts_alloc(bytes);
+    if (copy)
+        ts_text_quote(text, false, copy, bytes);
+    return copy;
+}
+
 void ts_config_write_head(FILE *out, const ts_config_section *section, int kind, bool commented)
 {
     write_line(out, 0, section->name, "", commented ? section->help : NULL);
@@ -59,12 +69,31 @@ bool ts_config_write_table(FILE *out, const ts_option_table *table, const void *
     return true;
 }
 
+/* Keys of the file's own; a key without a value stays one. */
+static bool write_pairs(FILE *out, const config_part *part, bool commented)
+{
+    write_line(out, 0, part->section->name, "", commented ? part->section->help : NULL);
+    for (const config_entry *e = part->first; e; e = e->next) {
+        char *key = quoted(e->key), *text = *e->text ? quoted(e->text) : ts_strdup("");
+        bool good = key && text;
+        if (good)
+            write_line(out, 2, key, text, NULL);
+        ts_free(key);
+        ts_free(text);
+        if (!good)
+            return false;
+    }
+    return true;
+}
+
 /* A section without any key is "name: {}", which reads as a mapping where "name:" reads as nothing. */
 static bool write_part(FILE *out, const config_part *part, bool commented)
 {
     if (!part->section)
         return ts_config_write_table(out, part->table, part->options, 0, commented, REQUIRED_AS_GIVEN);
     fputc('\n', out);
+    if (!part->section->kinds && part->first)
+        return write_pairs(out, part, commented);
     if (!ts_config_has_kinds(part->section) && !part->table->options[0].name) {
         write_line(out, 0, part->section->name, "{}", commented ? part->section->help : NULL);
         return true;

@@ -48,7 +48,7 @@ static const ts_config_section sections[] = {
     {0},
 };
 
-static const ts_config_schema schema = {.top = &top_table, .sections = sections};
+static const ts_config_schema schema = {.top = &top_table, .sections = sections, .lister = "tessera config --list"};
 
 static void collect_tables(void)
 {

@@ -78,7 +78,7 @@ static const ts_config_section sections[] = {
     {0},
 };
 
-const ts_config_schema sample_schema = {&top, sections};
+const ts_config_schema sample_schema = {&top, sections, "tessera config --list"};
 
 /* --- commands ----------------------------------------------------------------------------------------------------- */
 

@@ -106,7 +106,7 @@ Test(train_help, defaults_of_unknown_kinds)
     cr_expect_eq(DEFAULTS("train"), TS_ERR_USAGE);
     ts_config_section sections[] = {sample_schema.sections[1], sample_schema.sections[1], {0}};
     sections[1].name = "prior";
-    ts_config_schema schema = {sample_schema.top, sections};
+    ts_config_schema schema = {sample_schema.top, sections, sample_schema.lister};
     FILE *out = begin();
     cr_expect_eq(ts_help_defaults(&schema, (const char *const[]){"vector", NULL}, out, &error), TS_ERR_USAGE);
     cr_expect_str_eq(error.text, "kind 'vector' is in several sections: write SECTION.kind=vector");
