@@ -96,3 +96,47 @@ const ts_motion_layout *ts_motion_layout_of(int64_t columns)
             return ts_motion_layouts[i];
     return NULL;
 }
+
+static bool same_columns(ts_columns a, ts_columns b)
+{
+    return a.count == b.count && (a.count == 0 || a.first == b.first);
+}
+
+static bool same_skeleton(const ts_motion_layout *a, const ts_motion_layout *b)
+{
+    bool same = a->joints == b->joints;
+    for (int64_t i = 0; same && i < a->joints; i++)
+        same = a->parent[i] == b->parent[i] && strcmp(a->joint[i], b->joint[i]) == 0;
+    return same;
+}
+
+static bool same_feet(const ts_motion_layout *a, const ts_motion_layout *b)
+{
+    bool same = a->foot_count == b->foot_count;
+    for (int i = 0; same && i < a->foot_count; i++)
+        same = a->foot[i] == b->foot[i];
+    return same;
+}
+
+const char *ts_motion_layout_difference(const ts_motion_layout *a, const ts_motion_layout *b)
+{
+    const struct {
+        const char *name;
+        bool same;
+    } parts[] = {{"columns", a->columns == b->columns},
+                 {"fps", a->fps == b->fps},
+                 {"unit_mm", a->unit_mm == b->unit_mm},
+                 {"root_kind", a->root_kind == b->root_kind},
+                 {"root", same_columns(a->root, b->root)},
+                 {"positions", a->root_position == b->root_position && same_columns(a->positions, b->positions)},
+                 {"rotations", same_columns(a->rotations, b->rotations)},
+                 {"velocities", same_columns(a->velocities, b->velocities)},
+                 {"contacts", same_columns(a->contacts, b->contacts)},
+                 {"height", a->root_position || a->height == b->height},
+                 {"skeleton", same_skeleton(a, b)},
+                 {"feet", same_feet(a, b)}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!parts[i].same)
+            return parts[i].name;
+    return NULL;
+}

@@ -49,6 +49,9 @@ typedef struct {
 const ts_motion_layout *ts_motion_layout_find(const char *name);
 const ts_motion_layout *ts_motion_layout_of(int64_t columns);
 
+/* NULL where a and b mean the same, whatever their names are; else what differs: "fps", "positions", "skeleton" ... */
+const char *ts_motion_layout_difference(const ts_motion_layout *a, const ts_motion_layout *b);
+
 /* Every preset, ended by NULL. */
 extern const ts_motion_layout *const ts_motion_layouts[];
 

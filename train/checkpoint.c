@@ -220,6 +220,15 @@ static ts_status saved_of(ts_container *c, const char *path, saved *s, ts_error 
                  : ts_fail(err, TS_ERR_CHECKPOINT, "%s: the trainer's state is not what this version writes", path);
 }
 
+static ts_status motion_of(ts_experiment *e, ts_container *c, const char *path, ts_shape item, ts_error *err)
+{
+    TS_TRY(ts_checkpoint_motion_read(&e->motion, c, path, &e->arena, err));
+    if (!e->motion.known || (item.rank == 2 && item.dim[1] == e->motion.columns))
+        return TS_OK;
+    return ts_fail(err, TS_ERR_CHECKPOINT, "%s: items are %s, but its motion has %" PRId64 " columns", path,
+                   ts_shape_print(item).text, e->motion.columns);
+}
+
 ts_status ts_checkpoint_experiment(ts_experiment *e, const char *path, const char *const *overrides, const char *device,
                                    int threads, ts_train_state *state, ts_error *err)
 {
@@ -234,7 +243,7 @@ ts_status ts_checkpoint_experiment(ts_experiment *e, const char *path, const cha
     if (status == TS_OK)
         status = saved_of(c, path, &s, err);
     if (status == TS_OK)
-        status = ts_checkpoint_motion_read(&e->motion, c, path, &e->arena, err);
+        status = motion_of(e, c, path, s.item, err);
     ts_container_close(c);
     if (status == TS_OK)
         status = ts_experiment_set_item(e, s.item, s.range, err);
@@ -320,22 +329,6 @@ static ts_status make_room(ts_experiment *e, ts_container *c, ts_restore_kind ki
     return averages ? ts_store_need(e->store, TS_BLOCK_EMA, err) : TS_OK;
 }
 
-/* A run goes on with the values that it began with. */
-static ts_status check_motion(const ts_experiment *e, ts_container *c, const char *path, ts_error *err)
-{
-    char where[200];
-    ts_arena arena = {0};
-    ts_motion old;
-    ts_status status = ts_checkpoint_motion_read(&old, c, path, &arena, err);
-    if (status == TS_OK && old.known && !ts_motion_same_values(&e->motion, &old, where, sizeof where))
-        status = ts_fail(err, TS_ERR_DATA,
-                         "%s: the run was trained with another mean and deviation than the data has now: %s; put the "
-                         "old Mean.npy and Std.npy back, or begin a new run",
-                         path, where);
-    ts_arena_clear(&arena);
-    return status;
-}
-
 ts_status ts_checkpoint_restore(ts_experiment *e, const char *path, ts_restore_kind kind, ts_train_state *state,
                                 ts_error *err)
 {
@@ -345,7 +338,7 @@ ts_status ts_checkpoint_restore(ts_experiment *e, const char *path, ts_restore_k
     TS_TRY(ts_container_open(&c, path, err));
     TS_GO(saved_of(c, path, &s, err));
     if (kind == TS_RESTORE_RESUME)
-        TS_GO(check_motion(e, c, path, err));
+        TS_GO(ts_checkpoint_motion_same(&e->motion, c, path, err));
     TS_GO(make_room(e, c, kind, err));
     TS_GO(restore_variables(e, c, path, kind, false, err));
     TS_GO(ts_container_verify(c, err));

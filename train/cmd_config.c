@@ -4,6 +4,7 @@
 #include "train/commands.h"
 #include "train/experiment.h"
 #include "train/help.h"
+#include "train/motion_layout_file.h"
 
 /* Kinds may be typed as "vector" or as "quantizer.kind=vector", which the command line takes for an override. */
 static ts_status print_defaults(const ts_arguments *a, ts_error *err)
@@ -27,7 +28,7 @@ static ts_status print_file(const ts_arguments *a, ts_error *err)
     char *text;
     if (a->positional_count != 1)
         return ts_fail(err, TS_ERR_USAGE,
-                       "config: expected one CONFIG, or one of --list, --defaults, --man, "
+                       "config: expected one CONFIG, or one of --list, --defaults, --layout, --man, "
                        "--completion (see tessera config --help)");
     TS_TRY(ts_config_load(&config, ts_experiment_schema(), a->positionals[0], (const char *const *)a->overrides, err));
     for (int i = 0; ts_config_note(config, i); i++)
@@ -41,21 +42,34 @@ static ts_status print_file(const ts_arguments *a, ts_error *err)
     return status;
 }
 
+static ts_status print_layout(const char *typed, ts_error *err)
+{
+    ts_motion_layout layout;
+    char *text;
+    TS_TRY(ts_motion_layout_named(&layout, typed, err));
+    TS_TRY(ts_motion_layout_print(&layout, &text, err));
+    fputs(text, stdout);
+    ts_free(text);
+    return TS_OK;
+}
+
 ts_status ts_cmd_config(const ts_arguments *a, int *exit_code, ts_error *err)
 {
     (void)exit_code;
     bool list = ts_arguments_flag(a, "list"), man = ts_arguments_flag(a, "man");
     bool defaults = ts_arguments_flag(a, "defaults"), completion = ts_arguments_given(a, "completion");
-    if (list + man + defaults + completion > 1)
+    const char *layout = ts_arguments_text(a, "layout");
+    if (list + man + defaults + completion + (layout != NULL) > 1)
         return ts_fail(err, TS_ERR_USAGE,
-                       "config: --list, --defaults, --man and --completion exclude each "
-                       "other");
+                       "config: --list, --defaults, --layout, --man and --completion exclude each other");
     if (defaults)
         return print_defaults(a, err);
-    if (!list && !man && !completion)
+    if (!list && !man && !completion && !layout)
         return print_file(a, err);
     if (a->positional_count || a->override_count)
-        return ts_fail(err, TS_ERR_USAGE, "config: --list, --man and --completion take no CONFIG");
+        return ts_fail(err, TS_ERR_USAGE, "config: --list, --layout, --man and --completion take no CONFIG");
+    if (layout)
+        return print_layout(layout, err);
     if (list)
         ts_help_list(ts_experiment_schema(), stdout);
     else if (man)

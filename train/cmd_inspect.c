@@ -7,6 +7,7 @@
 
 #include "quant/stats.h"
 #include "train/answer.h"
+#include "train/checkpoint_motion.h"
 #include "train/commands.h"
 #include "train/tokens.h"
 #include "train/trained.h"
@@ -165,6 +166,28 @@ static void set_texts(const ts_container *c, json_t *answer)
     json_object_set_new(answer, "config", json_string(config));
 }
 
+/* What the run knows of motion, where it does. */
+static ts_status set_motion(ts_container *c, const char *path, json_t *answer, ts_error *err)
+{
+    ts_arena arena = {0};
+    ts_motion m;
+    ts_status status = ts_checkpoint_motion_read(&m, c, path, &arena, err);
+    ts_arena_clear(&arena);
+    if (status != TS_OK || !m.known)
+        return status;
+    json_t *motion = json_object();
+    json_object_set_new(motion, "columns", json_integer(m.columns));
+    json_object_set_new(motion, "layout", m.layout.columns ? json_string(m.layout.name) : json_null());
+    json_object_set_new(motion, "joints", m.layout.columns ? json_integer(m.layout.joints) : json_null());
+    json_object_set_new(motion, "fps", m.layout.columns ? ts_answer_real(m.layout.fps) : json_null());
+    json_object_set_new(motion, "normalised", json_boolean(m.mean != NULL));
+    json_object_set_new(answer, "motion", motion);
+    const char *layout = ts_container_text(c, TS_MOTION_LAYOUT_TEXT);
+    if (layout)
+        json_object_set_new(answer, TS_MOTION_LAYOUT_TEXT, json_string(layout));
+    return TS_OK;
+}
+
 static ts_status describe_container(ts_container *c, const char *path, json_t *answer, json_t *rows, ts_error *err)
 {
     ts_hash weights;
@@ -178,6 +201,7 @@ static ts_status describe_container(ts_container *c, const char *path, json_t *a
     set_totals(answer, rows);
     TS_TRY(set_use(c, answer, "state/trainer.usage", "use_of_codes", TS_I64, window_use, err));
     TS_TRY(set_use(c, answer, "state/quantizer.count", "average_use_of_codes", TS_F32, average_use, err));
+    TS_TRY(set_motion(c, path, answer, err));
     set_texts(c, answer);
     return TS_OK;
 }

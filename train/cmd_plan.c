@@ -13,18 +13,22 @@
 
 /* --- the shape of an item ----------------------------------------------------------------------------------------- */
 
-/* "28x28x1" */
+/* "28x28x1", "64x263" */
 static ts_status parse_item(const char *text, ts_shape *item, ts_error *err)
 {
-    *item = (ts_shape){.rank = 3};
+    *item = (ts_shape){0};
     char *end = (char *)text;
-    for (int i = 0; i < 3; i++) {
-        item->dim[i] = strtoll(i ? end + 1 : end, &end, 10);
-        if (item->dim[i] < 1 || item->dim[i] > 1 << 20 || *end != (i < 2 ? 'x' : '\0'))
-            return ts_fail(err, TS_ERR_USAGE, "option --item: expected HxWxC, such as 28x28x1, found '%s'",
-                           TS_SHOWN(text));
+    bool good = true, more = true;
+    for (; good && more && item->rank < 3; more = *end == 'x') {
+        int64_t n = strtoll(item->rank ? end + 1 : end, &end, 10);
+        good = n >= 1 && n <= 1 << 20;
+        item->dim[item->rank++] = n;
     }
-    return TS_OK;
+    if (good && item->rank > 1 && *end == '\0')
+        return TS_OK;
+    return ts_fail(err, TS_ERR_USAGE,
+                   "option --item: expected HxWxC, such as 28x28x1, or TxC, such as 64x263, found '%s'",
+                   TS_SHOWN(text));
 }
 
 /* Where the options of the data tell it. */
@@ -53,6 +57,20 @@ static bool item_of_options(const ts_config *config, ts_shape *item, ts_range *r
     return item->dim[item->rank - 1] > 0; /* columns: 0 leaves them to the data */
 }
 
+/* Motion's options tell it where they name a layout or the number of columns. */
+static ts_status motion_of_options(ts_experiment *e, ts_shape *item, ts_error *err)
+{
+    const ts_data_motion_options *o = ts_config_options(e->config, "data");
+    ts_motion motion = {0};
+    if (ts_dataset_kinds[ts_config_kind(e->config, "data")] == &ts_dataset_motion)
+        TS_TRY(ts_data_motion_describe(&motion, o, err));
+    if (motion.columns) {
+        *item = ts_shape_of(o->window, motion.columns);
+        e->motion = motion;
+    }
+    return TS_OK;
+}
+
 /* From --item, from the options, from the data itself; where that is not there (yet), an IDX set is taken for one of
  * MNIST's family. *source says which. */
 static ts_status find_item(ts_experiment *e, const char *typed, const char **source, ts_error *err)
@@ -60,9 +78,11 @@ static ts_status find_item(ts_experiment *e, const char *typed, const char **sou
     ts_shape item = {0};
     ts_range range = TS_RANGE_SIGNED;
     *source = typed ? "--item" : "the config";
+    if (!typed)
+        TS_TRY(motion_of_options(e, &item, err));
     if (typed)
         TS_TRY(parse_item(typed, &item, err));
-    else if (!item_of_options(e->config, &item, &range)) {
+    else if (!item.rank && !item_of_options(e->config, &item, &range)) {
         *source = "the data";
         ts_status status = ts_experiment_open_data(e, TS_SPLIT_TRAIN, err);
         if (status == TS_OK)

@@ -104,7 +104,7 @@ static const ts_argument_option decode_options[] = {
 
 static const ts_positional plan_words[] = {{"CONFIG", "YAML file", TS_POSITIONAL_ONE}, {0}};
 static const ts_argument_option plan_options[] = {
-    TEXT("item", "HxWxC", NULL, "shape of an item, such as 28x28x1, where only the data could tell it"),
+    TEXT("item", "HxWxC", NULL, "shape of an item, such as 28x28x1 or 64x263, where only the data could tell it"),
     FLAG("nodes", "print the graph of a training step, a line per node"),
     WHERE,
     JSON,
@@ -123,6 +123,10 @@ static const ts_positional config_words[] = {
 static const ts_argument_option config_options[] = {
     FLAG("list", "list every section, kind and key"),
     FLAG("defaults", "print a commented config with all defaults, of the kinds that are named"),
+    {.argument = "LAYOUT",
+     .option = {.name = "layout",
+                .type = TS_OPTION_STRING,
+                .help = "print what data.layout=LAYOUT says of motion: humanml3d, kit, motionmillion, a FILE.yaml"}},
     FLAG("man", "print the man page"),
     {.argument = "SHELL",
      .option = {.name = "completion",

@@ -134,7 +134,7 @@ static ts_status unknown_key(const ts_config *config, const config_part *part, c
         ts_text_append(hint, HINT_BYTES, 0, " for kind '%s' (kind '%s' has it)", part->table->kind, other);
     else if (near)
         ts_text_append(hint, HINT_BYTES, 0, " (did you mean '%s'?)", near);
-    else
+    else if (config->schema->lister)
         ts_text_append(hint, HINT_BYTES, 0, " (%s shows all)", config->schema->lister);
     return ts_fail(err, TS_ERR_USAGE, "%s: unknown %s '%s'%s", PLACE(config, part, entry),
                    !part->section && entry->shape == SHAPE_MAP ? "section" : "key", TS_SHOWN(entry->key), hint);
@@ -235,7 +235,7 @@ static ts_status resolve_kind(const ts_config *config, config_part *part, ts_err
     for (const config_entry *e = part->first; e; e = e->next)
         if (is_kind_entry(part, e))
             TS_TRY(take_kind(config, part, e, err));
-    if (ts_config_has_kinds(section) && !section->default_kind && !part->kind_given)
+    if (section && ts_config_has_kinds(section) && !section->default_kind && !part->kind_given)
         return ts_fail(err, TS_ERR_USAGE, "%s: %s: kind must be given: one of %s", TS_SHOWN(config->name),
                        section->name, KINDS(section));
     part->table = table_of(config, section, part->kind);

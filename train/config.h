@@ -33,7 +33,7 @@ typedef struct {
 typedef struct {
     const ts_option_table *top;        /* keys outside sections: seed, name ... */
     const ts_config_section *sections; /* ends with name NULL; at most TS_MAX_SECTIONS */
-    const char *lister;                /* the command that prints every key: "tessera config --list" */
+    const char *lister;                /* the command that prints every key, "tessera config --list"; NULL: none */
 } ts_config_schema;
 
 enum { TS_MAX_SECTIONS = 15, TS_CONFIG_MAX_BYTES = 1 << 20 };

@@ -72,7 +72,7 @@ bool ts_config_write_table(FILE *out, const ts_option_table *table, const void *
 /* Keys of the file's own; a key without a value stays one. */
 static bool write_pairs(FILE *out, const config_part *part, bool commented)
 {
-    write_line(out, 0, part->section->name, "", commented ? part->section->help : NULL);
+    write_line(out, 0, part->section->name, part->first ? "" : "{}", commented ? part->section->help : NULL);
     for (const config_entry *e = part->first; e; e = e->next) {
         char *key = quoted(e->key), *text = *e->text ? quoted(e->text) : ts_strdup("");
         bool good = key && text;
@@ -92,7 +92,7 @@ static bool write_part(FILE *out, const config_part *part, bool commented)
     if (!part->section)
         return ts_config_write_table(out, part->table, part->options, 0, commented, REQUIRED_AS_GIVEN);
     fputc('\n', out);
-    if (!part->section->kinds && part->first)
+    if (!part->section->kinds)
         return write_pairs(out, part, commented);
     if (!ts_config_has_kinds(part->section) && !part->table->options[0].name) {
         write_line(out, 0, part->section->name, "{}", commented ? part->section->help : NULL);

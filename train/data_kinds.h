@@ -78,7 +78,9 @@ typedef struct {
     int64_t window;        /* frames */
     int64_t windows;       /* of each clip in an epoch */
     int short_clips;       /* ts_data_short: hold repeats the last frame up to a window */
-    int64_t columns;       /* that every clip must have; 0: those of the first */
+    int64_t columns;       /* that every clip must have; 0: those of the layout, or of the first */
+    const char *layout;    /* "auto", a preset, a file: ts_motion_describe */
+    double fps;            /* 0: the layout's */
     bool normalize;        /* (x - mean) / std */
     const char *val_split; /* "val", or "test" */
     const char *motion_type, *version;
@@ -86,6 +88,10 @@ typedef struct {
     int64_t limit;
 } ts_data_motion_options;
 extern const ts_dataset_kind ts_dataset_motion;
+
+/* What the options say of the clips before one is seen: described->columns is 0 where they say nothing of that. As
+ * ts_motion_describe, but that every error is one of usage. */
+ts_status ts_data_motion_describe(ts_motion *described, const ts_data_motion_options *options, ts_error *err);
 
 /* What shapes makes, without a data set: image `index` of the collection, [size, size, channels] 8-bit pixels.
  * Errors: out of memory. Thread: pure. */

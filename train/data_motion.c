@@ -41,9 +41,21 @@ static const ts_option rows[] = {
      .type = TS_OPTION_INT,
      .offset = FIELD(columns),
      .fallback = "0",
-     .help = "columns that every clip must have (263, 251, 272); 0: those of the first",
+     .help = "columns that every clip must have; 0: those of the layout, or of the first",
      .min = 0,
      .max = 65536},
+    {.name = "layout",
+     .type = TS_OPTION_STRING,
+     .offset = FIELD(layout),
+     .fallback = "auto",
+     .help = "what the columns mean: humanml3d, kit, motionmillion, a FILE.yaml; auto: by their number"},
+    {.name = "fps",
+     .type = TS_OPTION_REAL,
+     .offset = FIELD(fps),
+     .fallback = "0",
+     .help = "frames a second; 0: those of the layout",
+     .min = 0,
+     .max = 1e6},
     {.name = "normalize",
      .type = TS_OPTION_BOOL,
      .offset = FIELD(normalize),
@@ -107,7 +119,7 @@ static ts_status too_short(const char *id, int64_t frames, int64_t window, ts_er
 /* Keeps the clips that can be served, in their order. */
 static ts_status choose_clips(ts_dataset *data, motion *m, const ts_data_motion_options *o, ts_error *err)
 {
-    int64_t kept = 0, columns = o->columns;
+    int64_t kept = 0, columns = m->known.columns;
     for (int64_t i = 0; i < m->clips.count; i++) {
         ts_shape shape;
         ts_error why = {0};
@@ -132,10 +144,15 @@ static ts_status choose_clips(ts_dataset *data, motion *m, const ts_data_motion_
 
 static ts_status nothing_left(ts_dataset *data, const motion *m, const char *split, ts_error *err)
 {
+    const ts_motion_layout *layout = ts_motion_layout_known(&m->known);
     ts_error first;
     int64_t skipped = ts_dataset_skipped(data, &first);
-    return ts_fail(err, TS_ERR_DATA, "%s/%s.txt: none of its %" PRId64 " clips can be used; the first: %s",
-                   m->tree.splits, split, skipped, first.text);
+    ts_fail(err, TS_ERR_DATA, "%s/%s.txt: none of its %" PRId64 " clips can be used; the first: %s", m->tree.splits,
+            split, skipped, first.text);
+    if (err && layout)
+        ts_text_append(err->text, sizeof err->text, strlen(err->text), " (data.layout %s: %" PRId64 " columns)",
+                       layout->name, layout->columns);
+    return TS_ERR_DATA;
 }
 
 /* The tree's own mean and deviation. */
@@ -172,27 +189,55 @@ static ts_status check_normalize(const ts_motion *trained, bool normalize, ts_er
                    normalize ? "true" : "false", trained->mean ? "" : " not");
 }
 
+/* The layout that the options name, where it can be read, against what is used. */
+static void compare_layout(const ts_motion *used, const ts_data_motion_options *o, char note[TS_DATA_NOTE])
+{
+    ts_motion own;
+    if (ts_motion_describe(&own, o->layout, o->fps, used->columns, NULL) != TS_OK || !own.layout.columns)
+        return;
+    const char *what = ts_motion_layout_difference(&own.layout, &used->layout);
+    if (what)
+        ts_text_append(note, TS_DATA_NOTE, strlen(note),
+                       "%sdata.layout %s is not what the model was trained with (%s); the model's own is used",
+                       *note ? "; " : "", TS_SHOWN(o->layout), what);
+}
+
 /* A model that is trained decides. */
-static ts_status take_trained(ts_dataset *data, motion *m, bool normalize, ts_error *err)
+static ts_status take_trained(ts_dataset *data, motion *m, const ts_data_motion_options *o, ts_error *err)
 {
     const ts_motion *trained = data->trained;
     if (trained->columns != m->known.columns)
         return ts_fail(err, TS_ERR_DATA, "%s: frames of %" PRId64 " columns, the model was trained on %" PRId64,
                        m->tree.clips, m->known.columns, trained->columns);
-    TS_TRY(check_normalize(trained, normalize, err));
+    TS_TRY(check_normalize(trained, o->normalize, err));
     TS_TRY(ts_motion_copy(&m->known, trained, &m->arena, err));
     compare_own(&m->tree, &m->known, &m->arena, data->note);
+    compare_layout(&m->known, o, data->note);
     return TS_OK;
 }
 
-static ts_status find_motion(ts_dataset *data, motion *m, bool normalize, ts_error *err)
+ts_status ts_data_motion_describe(ts_motion *described, const ts_data_motion_options *o, ts_error *err)
 {
-    m->known = ts_motion_guess(data->item);
-    m->known.known = true;
+    ts_status status = ts_motion_describe(described, o->layout, o->fps, o->columns, err);
+    if (status == TS_OK)
+        return TS_OK;
+    ts_error_prefix(err, o->columns ? "data.layout, data.columns" : "data.layout");
+    if (status == TS_ERR_DATA && err)
+        err->code = TS_ERR_USAGE;
+    return status == TS_ERR_DATA ? TS_ERR_USAGE : status;
+}
+
+/* When their number of columns is known. */
+static ts_status find_motion(ts_dataset *data, motion *m, const ts_data_motion_options *o, ts_error *err)
+{
     data->motion = &m->known;
+    m->known.columns = data->item.dim[1];
     if (data->trained)
-        return take_trained(data, m, normalize, err);
-    return normalize ? load_own(m, err) : TS_OK;
+        return take_trained(data, m, o, err);
+    ts_status status = ts_motion_describe(&m->known, o->layout, o->fps, m->known.columns, err);
+    if (status != TS_OK)
+        return ts_error_prefix(err, "%s", m->tree.clips);
+    return o->normalize ? load_own(m, err) : TS_OK;
 }
 
 static ts_status open_motion(ts_dataset *data, const void *options, ts_error *err)
@@ -209,10 +254,13 @@ static ts_status open_motion(ts_dataset *data, const void *options, ts_error *er
     data->skip_broken = o->on_error == 1;
     TS_TRY(ts_motion_tree_find(&m->tree, o->path, o->motion_type, o->version, &m->arena, err));
     TS_TRY(ts_motion_ids_read(&m->clips, &m->tree, split, &m->arena, err));
+    m->known.columns = o->columns;
+    if (!data->trained)
+        TS_TRY(ts_data_motion_describe(&m->known, o, err));
     TS_TRY(choose_clips(data, m, o, err));
     if (data->sources == 0)
         return nothing_left(data, m, split, err);
-    return find_motion(data, m, o->normalize, err);
+    return find_motion(data, m, o, err);
 }
 
 static ts_status read_motion(ts_dataset *data, int64_t source, ts_draws *draws, float *out, ts_error *err)
@@ -268,6 +316,7 @@ static ts_status list_clips(ts_clip_list *clips, const void *options, const char
     TS_GO(ts_motion_tree_find(&tree, o->path, o->motion_type, o->version, &arena, err));
     TS_GO(add_clips(&clips->files, &tree, strcmp(split, "val") == 0 ? o->val_split : split, o->limit, &arena, err));
     compare_own(&tree, model, &arena, clips->note);
+    compare_layout(model, o, clips->note);
 out:
     ts_arena_clear(&arena);
     return status;

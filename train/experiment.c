@@ -131,7 +131,7 @@ ts_status ts_experiment_set_item(ts_experiment *e, ts_shape item, ts_range range
     if (ts_motion_weights_any(&e->train->motion) && !ts_experiment_motion_layout(e))
         return ts_fail(err, TS_ERR_USAGE,
                        "train.position_loss, velocity_loss, acceleration_loss and root_loss: items are %s, expected "
-                       "frames of 263, 251 or 272 columns",
+                       "frames whose columns are known: 263, 251 or 272 of them, or a data.layout",
                        ts_shape_print(item).text);
     return ts_tokenizer_check(&e->tokenizer, err);
 }

@@ -129,7 +129,7 @@ ts_status ts_joint_map_load(ts_joint_map *map, const ts_motion_layout *layout, c
                               .help = "the joint's name in the recording"};
     const ts_option_table table = {"map", "joints of a recording", rows, sizeof *map};
     static const ts_config_section none[1];
-    const ts_config_schema schema = {&table, none};
+    const ts_config_schema schema = {.top = &table, .sections = none};
     ts_config *config;
     TS_TRY(ts_config_load(&config, &schema, path, NULL, err));
     map->name = path;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/text.h"
+#include "train/motion_layout_file.h"
 
 const ts_motion_layout *ts_motion_layout_known(const ts_motion *motion)
 {
@@ -17,6 +18,35 @@ ts_motion ts_motion_guess(ts_shape item)
     if (layout)
         motion.layout = *layout;
     return motion;
+}
+
+static ts_status find_layout(ts_motion *motion, const char *layout, int64_t columns, ts_error *err)
+{
+    if (strcmp(layout, "auto") == 0) {
+        *motion = ts_motion_guess(ts_shape_of(1, columns));
+        return TS_OK;
+    }
+    TS_TRY(ts_motion_layout_named(&motion->layout, layout, err));
+    motion->columns = motion->layout.columns;
+    if (columns && columns != motion->columns)
+        return ts_fail(err, TS_ERR_DATA, "frames of %" PRId64 " columns, but those of the layout %s are %" PRId64,
+                       columns, TS_SHOWN(layout), motion->columns);
+    return TS_OK;
+}
+
+ts_status ts_motion_describe(ts_motion *motion, const char *layout, double fps, int64_t columns, ts_error *err)
+{
+    ts_motion m = {0};
+    TS_TRY(find_layout(&m, layout, columns, err));
+    if (fps > 0 && columns && !m.layout.columns)
+        return ts_fail(err, TS_ERR_USAGE,
+                       "%g frames a second: no layout of %" PRId64 " columns is known, name one (a FILE.yaml)", fps,
+                       columns);
+    if (fps > 0)
+        m.layout.fps = fps;
+    m.known = true;
+    *motion = m;
+    return TS_OK;
 }
 
 static ts_status copy_row(const float **to, const float *from, int64_t columns, ts_arena *arena, ts_error *err)

@@ -28,6 +28,13 @@ const ts_motion_layout *ts_motion_layout_known(const ts_motion *motion);
  */
 ts_motion ts_motion_guess(ts_shape item);
 
+/* Motion as a user describes it, known and not normalised. layout: "auto", a preset by its number of columns, if there
+ * is one; or as ts_motion_layout_named takes it. fps: frames a second; 0: the layout's. columns: of the data's frames;
+ * 0: not known yet, and *motion has the layout's own number, 0 for "auto". Errors: TS_ERR_USAGE as
+ * ts_motion_layout_named, and fps without a layout; TS_ERR_DATA where data and layout have different numbers of
+ * columns. */
+ts_status ts_motion_describe(ts_motion *motion, const char *layout, double fps, int64_t columns, ts_error *err);
+
 /* A copy whose mean and std are in the arena. Errors: out of memory. */
 ts_status ts_motion_copy(ts_motion *to, const ts_motion *from, ts_arena *arena, ts_error *err);
 

@@ -168,7 +168,7 @@ static ts_status check_shape(const ts_npy_info *info, int64_t columns, const cha
     if (columns && dim[1] != columns)
         return ts_fail(err, TS_ERR_DATA,
                        "%s: expected %" PRId64
-                       " columns, as data.columns, the first clip or the model says, found %" PRId64,
+                       " columns, as data.columns, the layout, the first clip or the model says, found %" PRId64,
                        path, columns, dim[1]);
     return TS_OK;
 }

@@ -39,6 +39,36 @@ Test(models_motion_layout, every_column_has_one_meaning)
     cr_assert_null(ts_motion_layout_of(264));
 }
 
+Test(models_motion_layout, what_differs_has_a_name)
+{
+    for (int i = 0; ts_motion_layouts[i]; i++)
+        cr_assert_null(ts_motion_layout_difference(ts_motion_layouts[i], ts_motion_layouts[i]));
+    const ts_motion_layout *kit = ts_motion_layout_find("kit");
+    ts_motion_layout changed[13];
+    static const char *const names[13] = {NULL,     "columns",   "fps",       "unit_mm",    "root_kind",
+                                          "root",   "positions", "rotations", "velocities", "contacts",
+                                          "height", "skeleton",  "feet"};
+    for (int i = 0; i < 13; i++)
+        changed[i] = *kit;
+    memcpy(changed[0].name, "other", 6);
+    changed[1].columns++;
+    changed[2].fps = 20;
+    changed[3].unit_mm = 1000;
+    changed[4].root_kind = TS_ROOT_HEADING;
+    changed[5].root.first = 1;
+    changed[6].positions.count -= 3;
+    changed[7].rotations.first++;
+    changed[8].velocities.count = 0;
+    changed[9].contacts.count = 0;
+    changed[10].height = 2;
+    changed[11].parent[20] = 0;
+    changed[12].foot[3] = 1;
+    for (int i = 0; i < 13; i++) {
+        const char *what = ts_motion_layout_difference(&changed[i], kit);
+        cr_expect(names[i] ? what && strcmp(what, names[i]) == 0 : !what, "case %d: %s", i, what);
+    }
+}
+
 /* The root's velocity is there twice, its height is that of a pelvis, contacts are 0 or 1: at the columns of 263. */
 Test(models_motion_layout, of_real_motion)
 {

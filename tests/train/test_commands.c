@@ -105,7 +105,7 @@ Test(train_commands, command_line_errors)
     REFUSED(2, "CHECKPOINT is missing", "eval");
     REFUSED(2, "option --output must be given", "encode", "a", "b");
     REFUSED(2, "one of val, train", "eval", "x.h5", "--split", "test");
-    REFUSED(2, "--item", "plan", config, "--item", "8x8");
+    REFUSED(2, "--item", "plan", config, "--item", "8");
     REFUSED(2, "exclude each other", "config", "--list", "--man");
     REFUSED(2, "expected one CONFIG", "config");
     REFUSED(2, "unknown kind 'vectro' (did you mean 'vector'?)", "config", "--defaults", "vectro");

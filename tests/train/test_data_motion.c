@@ -82,6 +82,7 @@ static ts_data_motion_options options(void)
     o.val_split = "val";
     o.motion_type = "vector_272";
     o.version = "version1";
+    o.layout = "auto";
     o.window = WINDOW;
     return o;
 }
@@ -335,7 +336,7 @@ Test(train_data_motion, faults_of_trees_are_named)
     must_refuse(o, "expected a folder with motion in new_joint_vecs");
     write_tree();
     o.columns = 263;
-    must_refuse(o, "expected 263 columns, as data.columns, the first clip or the model says, found 3");
+    must_refuse(o, "expected 263 columns, as data.columns, the layout, the first clip or the model says, found 3");
     o = options();
     write_clip("new_joint_vecs/clip_1.npy", 1, 20, 4);
     o.on_error = 0;

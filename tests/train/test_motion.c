@@ -75,3 +75,43 @@ Test(train_motion, what_differs_is_told)
     }
     cr_expect(ts_motion_same_values(&plain, &plain, text, sizeof text));
 }
+
+Test(train_motion, described_by_a_layout_a_rate_and_columns)
+{
+    static const struct {
+        const char *layout, *name; /* name NULL: no layout is known */
+        double fps;
+        int64_t columns, found;
+        double rate;
+    } good[] = {{"auto", "kit", 0, 251, 251, 12.5},
+                {"auto", "kit", 25, 251, 251, 25},
+                {"auto", NULL, 0, 100, 100, 0},
+                {"auto", NULL, 0, 0, 0, 0},
+                {"auto", NULL, 25, 0, 0, 25},
+                {"humanml3d", "humanml3d", 0, 263, 263, 20},
+                {"humanml3d", "humanml3d", 60, 0, 263, 60}};
+    static const struct {
+        const char *layout;
+        double fps;
+        int64_t columns;
+        ts_status status;
+        const char *text;
+    } bad[] = {
+        {"kit", 0, 263, TS_ERR_DATA, "frames of 263 columns, but those of the layout kit are 251"},
+        {"auto", 30, 100, TS_ERR_USAGE, "30 frames a second: no layout of 100 columns is known"},
+        {"autos", 0, 100, TS_ERR_USAGE, "expected a layout of humanml3d, kit, motionmillion, found 'autos'"},
+        {"./nowhere.yaml", 0, 100, TS_ERR_USAGE, "./nowhere.yaml: cannot"},
+    };
+    ts_error err = {0};
+    ts_motion m;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        cr_assert_eq(ts_motion_describe(&m, good[i].layout, good[i].fps, good[i].columns, &err), TS_OK, "%s", err.text);
+        cr_expect(m.known && m.columns == good[i].found && !m.mean, "case %zu", i);
+        cr_expect(good[i].name ? strcmp(m.layout.name, good[i].name) == 0 : !ts_motion_layout_known(&m), "case %zu", i);
+        cr_expect_eq(m.layout.fps, good[i].rate, "case %zu: %g", i, m.layout.fps);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cr_expect_eq(ts_motion_describe(&m, bad[i].layout, bad[i].fps, bad[i].columns, &err), bad[i].status);
+        cr_expect_not_null(strstr(err.text, bad[i].text), "%s", err.text);
+    }
+}

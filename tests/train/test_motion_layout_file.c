@@ -221,5 +221,5 @@ Test(train_motion_layout_file, every_allocation_may_fail)
         failures += status != TS_OK;
         cr_assert(status == TS_OK || status == TS_ERR_RUNTIME, "%d: %s", (int)n, err.text);
     }
-    cr_assert_gt(failures, 2);
+    cr_assert_geq(failures, 2);
 }

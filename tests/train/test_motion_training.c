@@ -5,14 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/files/npy.h"
 #include "core/memory.h"
 #include "models/motion_metrics.h"
-#include "tests/train/temp_folder.h"
+#include "tests/train/motion_folder.h"
 #include "train/checkpoint.h"
 #include "train/checkpoint_motion.h"
 #include "train/data_kinds.h"
 #include "train/evaluate.h"
+#include "train/motion_layout_file.h"
 
 enum { COLUMNS = 251, FRAMES = 24, WINDOW = 16, CLIPS = 4 };
 
@@ -21,22 +21,8 @@ static ts_error err;
 
 static void write_tree(void)
 {
-    static float x[FRAMES * COLUMNS];
-    char name[64], ids[256] = "";
     folder = temp_folder_make();
-    for (int clip = 0; clip < CLIPS; clip++) {
-        for (int i = 0; i < FRAMES * COLUMNS; i++) {
-            int t = i / COLUMNS, c = i % COLUMNS;
-            x[i] = (float)(5 * sin(0.3 * (t + 3 * clip) * (1 + c % 3)) + c);
-        }
-        snprintf(name, sizeof name, "new_joint_vecs/%d.npy", clip);
-        const char *path = temp_write(&folder, name, "", 0);
-        ts_tensor tensor = {TS_F32, ts_shape_of(FRAMES, COLUMNS), x};
-        cr_assert_eq(ts_npy_write(path, &tensor, &err), TS_OK, "%s", err.text);
-        snprintf(ids + strlen(ids), sizeof ids - strlen(ids), "%d\n", clip);
-    }
-    temp_write(&folder, "train.txt", ids, strlen(ids));
-    temp_write(&folder, "val.txt", ids, strlen(ids));
+    write_motion_tree(&folder, CLIPS, FRAMES, COLUMNS);
 }
 
 static void remove_tree(void)
@@ -177,7 +163,7 @@ Test(train_motion_training, terms_of_motion_need_motion)
                  err.text);
     cr_assert_eq(ts_experiment_open(&e, config, "cpu", 1, &err), TS_OK, "%s", err.text);
     cr_assert_eq(ts_experiment_open_data(&e, TS_SPLIT_VAL, &err), TS_ERR_USAGE);
-    cr_assert_not_null(strstr(err.text, "items are [16, 16, 3], expected frames of 263, 251 or 272 columns"), "%s",
+    cr_assert_not_null(strstr(err.text, "items are [16, 16, 3], expected frames whose columns are known"), "%s",
                        err.text);
     ts_experiment_close(&e);
 }
@@ -191,16 +177,6 @@ static const char *save(const ts_experiment *e)
     snprintf(path, sizeof path, "%s/saved.h5", folder.path);
     cr_assert_eq(ts_checkpoint_save(e, &state, path, false, &err), TS_OK, "%s", err.text);
     return path;
-}
-
-static void write_row(const char *name, float first)
-{
-    float row[COLUMNS];
-    for (int i = 0; i < COLUMNS; i++)
-        row[i] = i ? 1 : first;
-    ts_tensor tensor = {TS_F32, ts_shape_of(COLUMNS), row};
-    const char *path = temp_write(&folder, name, "", 0);
-    cr_assert_eq(ts_npy_write(path, &tensor, &err), TS_OK, "%s", err.text);
 }
 
 static ts_experiment trained(const char *path, const char *const *overrides)
@@ -234,8 +210,7 @@ Test(train_motion_training, a_checkpoint_brings_its_mean_and_deviation)
     cr_assert_eq(millimetres(&t), before);
     cr_assert_str_eq(t.val_data->note, "");
     ts_experiment_close(&t);
-    write_row("Mean.npy", 7);
-    write_row("Std.npy", 3);
+    write_motion_statistics(&folder, COLUMNS, 7, 3);
     t = trained(path, NULL);
     cr_assert_eq(millimetres(&t), before);
     cr_assert_not_null(strstr(t.val_data->note, "Mean.npy: is not what the model was trained with (column 0 has mean 7 "
@@ -247,6 +222,104 @@ Test(train_motion_training, a_checkpoint_brings_its_mean_and_deviation)
     cr_assert_str_eq(err.text, "data.normalize=false: the model was trained on values that are normalised");
     ts_experiment_close(&t);
     ts_experiment_close(&e);
+}
+
+/* The layout of kit as a file, a line of it replaced. */
+static const char *write_layout(const char *line, const char *by)
+{
+    static char text[4000], option[600];
+    ts_error error = {0};
+    char *kit;
+    cr_assert_eq(ts_motion_layout_print(ts_motion_layout_find("kit"), &kit, &error), TS_OK);
+    const char *at = strstr(kit, line);
+    cr_assert_not_null(at, "%s", line);
+    snprintf(text, sizeof text, "%.*s%s%s", (int)(at - kit), kit, by, at + strlen(line));
+    ts_free(kit);
+    snprintf(option, sizeof option, "data.layout=%s", temp_write(&folder, "rig.yaml", text, strlen(text)));
+    return option;
+}
+
+Test(train_motion_training, a_checkpoint_brings_its_layout)
+{
+    const char *own = write_layout("unit_mm: 1\n", "unit_mm: 10\n");
+    const char *const overrides[] = {own, "data.fps=100", NULL};
+    ts_experiment kit = open_experiment(NULL), e = open_experiment(overrides);
+    open_data(&kit);
+    open_data(&e);
+    cr_assert_eq(ts_experiment_make_store(&kit, &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_experiment_make_store(&e, &err), TS_OK, "%s", err.text);
+    double mm = millimetres(&e);
+    cr_assert_float_eq(mm, 10 * millimetres(&kit), 1e-9 * mm, "the unit is that of the file");
+    const char *path = save(&e);
+    remove(temp_path(&folder, "rig.yaml"));
+    ts_experiment t = trained(path, NULL);
+    const ts_motion_layout *layout = ts_experiment_motion_layout(&t);
+    cr_assert(layout && layout->unit_mm == 10 && layout->fps == 100);
+    cr_assert_eq(millimetres(&t), mm);
+    cr_assert_str_eq(t.val_data->note, "", "a file that is gone is not missed");
+    ts_experiment_close(&t);
+    t = trained(path, (const char *const[]){"data.layout=kit", NULL});
+    cr_assert_eq(millimetres(&t), mm);
+    cr_assert_not_null(
+        strstr(t.val_data->note, "data.layout kit is not what the model was trained with (unit_mm); the model's own"),
+        "%s", t.val_data->note);
+    ts_experiment_close(&t);
+    ts_experiment_close(&e);
+    ts_experiment_close(&kit);
+}
+
+Test(train_motion_training, resuming_with_another_layout_is_refused)
+{
+    ts_train_state state;
+    const char *overrides[] = {write_layout("fps: 12.5", "fps: 12.5"), NULL};
+    ts_experiment e = open_experiment(overrides);
+    open_data(&e);
+    cr_assert_eq(ts_experiment_make_store(&e, &err), TS_OK, "%s", err.text);
+    const char *path = save(&e);
+    ts_experiment_close(&e);
+    write_layout("contacts: 247:251", "contacts: none");
+    e = open_experiment(overrides);
+    open_data(&e);
+    cr_assert_eq(ts_experiment_make_store(&e, &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_checkpoint_restore(&e, path, TS_RESTORE_RESUME, &state, &err), TS_ERR_DATA);
+    cr_assert_not_null(strstr(err.text,
+                              "saved.h5: the run was trained with another layout of the columns than the data "
+                              "has now: other contacts;"),
+                       "%s", err.text);
+    ts_experiment_close(&e);
+}
+
+Test(train_motion_training, values_that_are_not_normalised_stay_so)
+{
+    const char *plain[] = {"data.normalize=false", NULL}, *normalised[] = {"data.normalize=true", NULL};
+    ts_experiment e = open_experiment(plain);
+    open_data(&e);
+    cr_assert_eq(ts_experiment_make_store(&e, &err), TS_OK, "%s", err.text);
+    const char *path = save(&e);
+    ts_experiment t = trained(path, NULL);
+    cr_assert(t.motion.known && !t.motion.mean && ts_experiment_motion_layout(&t));
+    cr_assert_eq(millimetres(&t), millimetres(&e));
+    ts_experiment_close(&t);
+    t = trained(path, normalised);
+    cr_assert_eq(ts_experiment_open_data(&t, TS_SPLIT_VAL, &err), TS_ERR_USAGE);
+    cr_assert_str_eq(err.text, "data.normalize=true: the model was trained on values that are not normalised");
+    ts_experiment_close(&t);
+    ts_experiment_close(&e);
+}
+
+Test(train_motion_training, frames_of_another_width_than_the_model_knows)
+{
+    ts_experiment e = open_experiment(NULL);
+    open_data(&e);
+    cr_assert_eq(ts_experiment_make_store(&e, &err), TS_OK, "%s", err.text);
+    const char *path = save(&e);
+    ts_experiment_close(&e);
+    write_motion_tree(&folder, CLIPS, FRAMES, 263);
+    ts_experiment t = trained(path, NULL);
+    cr_assert_eq(ts_experiment_open_data(&t, TS_SPLIT_VAL, &err), TS_ERR_DATA);
+    cr_assert_not_null(strstr(err.text, "new_joint_vecs: frames of 263 columns, the model was trained on 251"), "%s",
+                       err.text);
+    ts_experiment_close(&t);
 }
 
 Test(train_motion_training, a_checkpoint_from_before_motion_was_saved)
@@ -274,8 +347,7 @@ Test(train_motion_training, resuming_with_other_statistics_is_refused)
     const char *path = save(&e);
     cr_assert_eq(ts_checkpoint_restore(&e, path, TS_RESTORE_RESUME, &state, &err), TS_OK, "%s", err.text);
     ts_experiment_close(&e);
-    write_row("Mean.npy", 7);
-    write_row("Std.npy", 3);
+    write_motion_statistics(&folder, COLUMNS, 7, 3);
     e = open_experiment(NULL);
     open_data(&e);
     cr_assert_eq(ts_experiment_make_store(&e, &err), TS_OK, "%s", err.text);
@@ -287,17 +359,31 @@ Test(train_motion_training, resuming_with_other_statistics_is_refused)
     ts_experiment_close(&e);
 }
 
-static void save_rows(const char *path, const ts_named_tensor *row, int count)
+static void save_rows(const char *path, const ts_named_tensor *row, int count, const char *layout)
 {
     ts_container_writer *w;
     cr_assert_eq(ts_container_writer_new(&w, path, &err), TS_OK, "%s", err.text);
     for (int i = 0; i < count; i++)
         cr_assert_eq(ts_container_add(w, &row[i], &err), TS_OK, "%s", err.text);
+    if (layout)
+        cr_assert_eq(ts_container_add_text(w, TS_MOTION_LAYOUT_TEXT, layout, &err), TS_OK, "%s", err.text);
     cr_assert_eq(ts_container_commit(w, TS_REPLACE_DROP, &err), TS_OK, "%s", err.text);
     ts_container_writer_free(w);
 }
 
-Test(train_motion_training, statistics_of_a_checkpoint_that_cannot_be)
+static void must_refuse_motion(const char *path, const char *text)
+{
+    ts_container *c;
+    ts_arena arena = {0};
+    ts_motion m;
+    cr_assert_eq(ts_container_open(&c, path, &err), TS_OK, "%s", err.text);
+    cr_expect_eq(ts_checkpoint_motion_read(&m, c, path, &arena, &err), TS_ERR_CHECKPOINT, "expected: %s", text);
+    cr_expect_not_null(strstr(err.text, text), "expected: %s, found: %s", text, err.text);
+    ts_container_close(c);
+    ts_arena_clear(&arena);
+}
+
+Test(train_motion_training, motion_of_a_checkpoint_that_cannot_be)
 {
     float good[4] = {1, 2, 3, 4}, zero[4] = {1, 0, 1, 1}, nan[4] = {1, NAN, 1, 1};
     int32_t whole[4] = {1, 1, 1, 1};
@@ -315,14 +401,13 @@ Test(train_motion_training, statistics_of_a_checkpoint_that_cannot_be)
     char path[600];
     snprintf(path, sizeof path, "%s/rows.h5", folder.path);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        ts_container *c;
-        ts_arena arena = {0};
-        ts_motion m;
-        save_rows(path, (ts_named_tensor[]){{"motion/mean", cases[i].mean}, {cases[i].second, cases[i].std}}, 2);
-        cr_assert_eq(ts_container_open(&c, path, &err), TS_OK, "%s", err.text);
-        cr_expect_eq(ts_checkpoint_motion_read(&m, c, path, &arena, &err), TS_ERR_CHECKPOINT, "case %zu", i);
-        cr_expect_not_null(strstr(err.text, "rows.h5: expected motion/mean and motion/std"), "%s", err.text);
-        ts_container_close(c);
-        ts_arena_clear(&arena);
+        save_rows(path, (ts_named_tensor[]){{"motion/mean", cases[i].mean}, {cases[i].second, cases[i].std}}, 2, NULL);
+        must_refuse_motion(path, "rows.h5: expected motion/mean and motion/std");
     }
+    save_rows(path, (ts_named_tensor[]){{"motion/mean", ok}, {"motion/std", ok}}, 2, "preset: kit");
+    must_refuse_motion(path, "rows.h5: a layout of 251 columns, but mean and deviation of 4");
+    save_rows(path, NULL, 0, "preset: kit\ncolumns: {count: 3}");
+    must_refuse_motion(path, "rows.h5: motion_layout: columns.root (of preset kit): 0:4 goes beyond the 3 columns");
+    save_rows(path, NULL, 0, "no layout at all");
+    must_refuse_motion(path, "rows.h5: motion_layout:1: expected sections and keys");
 }
