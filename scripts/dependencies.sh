@@ -18,7 +18,7 @@ packages_of() {
     case $1 in
         build)
             printf '%s\n' gcc libc6-dev cmake ninja-build "pkg-config|pkgconf" libdnnl-dev libhdf5-dev libyaml-dev \
-                libjansson-dev libpng-dev libjpeg-dev libxxhash-dev zlib1g-dev
+                libjansson-dev libpng-dev libjpeg-dev libxxhash-dev zlib1g-dev libcairo2-dev libgif-dev
             ;;
         test) printf '%s\n' g++ libcriterion-dev groff-base ;;
         ci)
