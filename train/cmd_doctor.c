@@ -13,6 +13,9 @@
 #include "core/files/hdf5.h"
 #include "train/answer.h"
 #include "train/commands.h"
+#include "train/gif.h"
+#include "train/skeleton_picture.h"
+#include "train/video.h"
 
 enum { LINE_BYTES = 4096 };
 
@@ -146,6 +149,23 @@ static json_t *threads(void)
     return all;
 }
 
+/* --- pictures of motion ------------------------------------------------------------------------------------------- */
+
+static json_t *library(const char *version, const char *package)
+{
+    return version ? json_string(version) : json_pack("s++", "not compiled in; install ", package, " and build again");
+}
+
+static json_t *pictures(void)
+{
+    const char *ffmpeg = ts_video_program();
+    json_t *all = json_object();
+    json_object_set_new(all, "drawing", library(ts_skeleton_library(), "libcairo2-dev"));
+    json_object_set_new(all, "gif", library(ts_gif_library(), "libgif-dev"));
+    json_object_set_new(all, "mp4", json_string(ffmpeg ? ffmpeg : "ffmpeg is not installed"));
+    return all;
+}
+
 /* --- memory, disk, limits ----------------------------------------------------------------------------------------- */
 
 static json_t *amount(int64_t value)
@@ -240,6 +260,7 @@ ts_status ts_cmd_doctor(const ts_arguments *a, int *exit_code, ts_error *err)
     json_object_set_new(all, "oneDNN", json_string(ts_cpu_onednn()));
     json_object_set_new(all, "HDF5", json_string(ts_h5_version()));
     json_object_set_new(all, "CUDA", json_string("not compiled in"));
+    json_object_set_new(all, "pictures_of_motion", pictures());
     json_object_set_new(all, "devices", devices());
     json_object_set_new(all, "threads", threads());
     json_object_set_new(all, "instruction_sets", instruction_sets());

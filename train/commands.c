@@ -102,6 +102,23 @@ static const ts_argument_option decode_options[] = {
     {0},
 };
 
+static const ts_positional render_words[] = {{"MOTION", "a motion, .npy of [frames, columns]", TS_POSITIONAL_ONE}, {0}};
+static const ts_argument_option render_options[] = {
+    OUTPUT("OUTPUT", "an animation .gif, a film .mp4, or a strip of poses .png"),
+    TEXT("beside", "OTHER", NULL, "another motion of the same columns, drawn beside it"),
+    TEXT("layout", "NAME", NULL, "what the columns mean: humanml3d, kit, motionmillion; else their number tells"),
+    {.argument = "F",
+     .option = {.name = "fps",
+                .type = TS_OPTION_REAL,
+                .min = 0.1,
+                .max = 1000,
+                .help = "frames a second of the motion; else those of the layout"}},
+    TEXT("frames", "FIRST:END", NULL, "only these frames, END left out; either may be missing"),
+    TEXT("size", "WxH", NULL, "pixels of the picture, or of one pose of a strip"),
+    JSON,
+    {0},
+};
+
 static const ts_positional plan_words[] = {{"CONFIG", "YAML file", TS_POSITIONAL_ONE}, {0}};
 static const ts_argument_option plan_options[] = {
     TEXT("item", "HxWxC", NULL, "shape of an item, such as 28x28x1 or 64x263, where only the data could tell it"),
@@ -144,6 +161,8 @@ static const ts_command commands[] = {
     {"eval", "evaluate a checkpoint: reconstruction and use of the codes", eval_words, eval_options, true, ts_cmd_eval},
     {"encode", "images to tokens", encode_words, encode_options, false, ts_cmd_encode},
     {"decode", "tokens to images", decode_words, decode_options, false, ts_cmd_decode},
+    {"render", "a motion as an animation, a film or a strip of poses", render_words, render_options, false,
+     ts_cmd_render},
     {"plan", "parameters, arithmetic, memory and time of a config, before anything is trained", plan_words,
      plan_options, true, ts_cmd_plan},
     {"inspect", "what is in a checkpoint or a file of tokens, verified", inspect_words, inspect_options, false,
