@@ -259,6 +259,8 @@ static json_t *describe_tokens(const ts_tokens *t, const char *path)
     json_object_set_new(all, "codes", t->codes ? json_integer(t->codes) : json_null());
     json_object_set_new(all, "shape", t->shape.rank ? ts_answer_shape(t->shape) : json_null());
     json_object_set_new(all, "weights", *t->weights ? json_string(t->weights) : json_null());
+    if (t->shards)
+        json_object_set_new(all, "shard", json_sprintf("%lld/%lld", (long long)t->shard, (long long)t->shards));
     return all;
 }
 

@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "train/token_folder.h"
+
 /* Rows of the option lists. */
 #define FLAG(name_, help_)                                                                                             \
     {                                                                                                                  \
@@ -80,11 +82,25 @@ static const ts_argument_option eval_options[] = {
 
 static const ts_positional encode_words[] = {
     CHECKPOINT,
-    {"INPUT", "an image, a folder of images (PNG, JPEG), an IDX file (also .gz) or an HDF5 file", TS_POSITIONAL_ONE},
+    {"INPUT",
+     "an image, a folder of images (PNG, JPEG), an IDX file (also .gz), an HDF5 file; of motion: a tree, a folder of "
+     ".npy, one .npy; without it the config's data",
+     TS_POSITIONAL_OPTIONAL},
     {0},
 };
 static const ts_argument_option encode_options[] = {
-    OUTPUT("TOKENS.h5", "file for the tokens"),
+    OUTPUT("TOKENS", "a file .h5 for all tokens, or a folder for one .npy each"),
+    TEXT("split", "NAME", NULL,
+         "which list of a tree of motion (train, val, test, all: that is the default), or part of the config's data "
+         "(val is the default for images)"),
+    {.argument = "LAYOUT",
+     .option = {.name = "layout",
+                .type = TS_OPTION_CHOICE,
+                .fallback = "t2m",
+                .choices = ts_token_layouts,
+                .help = "whose .npy files: T2M-GPT's (i64) or MotionMillion's (i32)"}},
+    TEXT("shard", "I/N", NULL, "take every N-th item only, from number I on, 0 to N-1; all N make the whole"),
+    FLAG("resume", "keep the files that are whole in the folder, and make the others"),
     TEXT("dataset", "PATH", NULL, "data set with the images in an HDF5 file that has several"),
     FLAG("no-ema", "use the weights themselves where the run has moving averages of them"),
     WHERE,
@@ -92,15 +108,21 @@ static const ts_argument_option encode_options[] = {
     {0},
 };
 
-static const ts_positional decode_words[] = {CHECKPOINT, {"TOKENS", "file that encode wrote", TS_POSITIONAL_ONE}, {0}};
+static const ts_positional decode_words[] = {
+    CHECKPOINT, {"TOKENS", "what encode wrote: a file .h5, a folder of .npy, or one .npy", TS_POSITIONAL_ONE}, {0}};
 static const ts_argument_option decode_options[] = {
-    OUTPUT("OUTPUT", "folder for PNG files; or a file .h5 for the values as they are"),
+    OUTPUT("OUTPUT",
+           "folder for PNG files, or for one .npy a clip of motion; or a file .h5 for the values as they are"),
     FLAG("force", "decode tokens that other weights made"),
     FLAG("no-ema", "use the weights themselves where the run has moving averages of them"),
     WHERE,
     JSON,
     {0},
 };
+
+static const ts_positional join_words[] = {
+    {"SHARD", "file that encode --shard wrote; all of them, in any order", TS_POSITIONAL_MANY}, {0}};
+static const ts_argument_option join_options[] = {OUTPUT("TOKENS.h5", "file for the tokens of all"), JSON, {0}};
 
 static const ts_positional render_words[] = {{"MOTION", "a motion, .npy of [frames, columns]", TS_POSITIONAL_ONE}, {0}};
 static const ts_argument_option render_options[] = {
@@ -159,8 +181,10 @@ static const ts_argument_option doctor_options[] = {JSON, {0}};
 static const ts_command commands[] = {
     {"train", "train a tokenizer", train_words, train_options, true, ts_cmd_train},
     {"eval", "evaluate a checkpoint: reconstruction and use of the codes", eval_words, eval_options, true, ts_cmd_eval},
-    {"encode", "images to tokens", encode_words, encode_options, false, ts_cmd_encode},
-    {"decode", "tokens to images", decode_words, decode_options, false, ts_cmd_decode},
+    {"encode", "images or motion to tokens", encode_words, encode_options, true, ts_cmd_encode},
+    {"decode", "tokens to images or motion", decode_words, decode_options, true, ts_cmd_decode},
+    {"join", "shards of tokens to one file, as it would be without shards", join_words, join_options, false,
+     ts_cmd_join},
     {"render", "a motion as an animation, a film or a strip of poses", render_words, render_options, false,
      ts_cmd_render},
     {"plan", "parameters, arithmetic, memory and time of a config, before anything is trained", plan_words,

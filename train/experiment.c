@@ -148,6 +148,11 @@ ts_status ts_experiment_open_data(ts_experiment *e, ts_split split, ts_error *er
     return ts_experiment_set_item(e, (*data)->item, (*data)->range, err);
 }
 
+ts_status ts_experiment_need_motion(ts_experiment *e, ts_error *err)
+{
+    return e->motion.known ? TS_OK : ts_experiment_open_data(e, TS_SPLIT_TRAIN, err);
+}
+
 bool ts_experiment_has_clips(const ts_experiment *e)
 {
     return data_kind(e)->clips != NULL;
@@ -156,7 +161,6 @@ bool ts_experiment_has_clips(const ts_experiment *e)
 ts_status ts_experiment_clips(ts_experiment *e, const char *split, ts_clip_list *clips, ts_error *err)
 {
     *clips = (ts_clip_list){0};
-    if (!e->motion.known) /* a checkpoint of old does not say how its frames are normalised: its data do */
-        TS_TRY(ts_experiment_open_data(e, TS_SPLIT_TRAIN, err));
+    TS_TRY(ts_experiment_need_motion(e, err));
     return data_kind(e)->clips(clips, ts_config_options(e->config, "data"), split, &e->motion, err);
 }

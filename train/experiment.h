@@ -51,6 +51,10 @@ const ts_motion_layout *ts_experiment_motion_layout(const ts_experiment *e);
  * usage where its items do not fit the model or the item that was set. */
 ts_status ts_experiment_open_data(ts_experiment *e, ts_split split, ts_error *err);
 
+/* Makes sure that the motion is known. A checkpoint from before motion was saved does not know how its frames are
+ * normalised: its data do, and are opened. Errors: as ts_experiment_open_data. */
+ts_status ts_experiment_need_motion(ts_experiment *e, ts_error *err);
+
 /* Are there whole clips behind the items of the data? Then the clips of a split, into an empty list.
  * Owner: ts_file_list_clear(&clips->files), also after a failure. Errors: data, usage. */
 bool ts_experiment_has_clips(const ts_experiment *e);

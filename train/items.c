@@ -175,6 +175,12 @@ ts_status ts_items_open(ts_items *items, const char *path, const char *dataset, 
     return TS_OK;
 }
 
+ts_status ts_items_open_data(ts_items *items, ts_dataset *data, ts_error *err)
+{
+    *items = (ts_items){.count = data->count, .item = data->item, .range = data->range, .data = data, .borrowed = true};
+    return number_items(items, err);
+}
+
 ts_status ts_items_read(const ts_items *items, int64_t i, float *out, ts_error *err)
 {
     if (items->data)
@@ -184,7 +190,8 @@ ts_status ts_items_read(const ts_items *items, int64_t i, float *out, ts_error *
 
 void ts_items_close(ts_items *items)
 {
-    ts_dataset_close(items->data);
+    if (!items->borrowed)
+        ts_dataset_close(items->data);
     ts_file_list_clear(&items->pictures);
     ts_arena_clear(&items->arena);
     *items = (ts_items){0};

@@ -11,9 +11,10 @@ static const char format[] = "tessera tokens 1";
 
 /* --- saving ------------------------------------------------------------------------------------------------------- */
 
-static ts_status write_numbers(ts_h5 *file, const char *name, int32_t *data, ts_shape shape, ts_error *err)
+static ts_status write_numbers(ts_h5 *file, const char *name, ts_dtype dtype, const void *data, ts_shape shape,
+                               ts_error *err)
 {
-    ts_named_tensor tensor = {name, {TS_I32, shape, data}};
+    ts_named_tensor tensor = {name, {dtype, shape, (void *)data}};
     return ts_h5_write(file, &tensor, err);
 }
 
@@ -24,15 +25,26 @@ static ts_status write_number_text(ts_h5 *file, const char *name, int64_t value,
     return ts_h5_write_text(file, "/", name, text, err);
 }
 
+static ts_status write_shard(ts_h5 *file, const ts_tokens *t, ts_error *err)
+{
+    char text[64];
+    if (!t->places)
+        return TS_OK;
+    snprintf(text, sizeof text, "%" PRId64 "/%" PRId64, t->shard, t->shards);
+    TS_TRY(write_numbers(file, "/places", TS_I64, t->places, ts_shape_of(t->items), err));
+    return ts_h5_write_text(file, "/", "shard", text, err);
+}
+
 static ts_status write_all(ts_h5 *file, const ts_tokens *t, ts_error *err)
 {
-    TS_TRY(write_numbers(file, "/tokens", t->ids, ts_shape_of(t->items, t->longest, t->groups), err));
-    TS_TRY(write_numbers(file, "/lengths", t->lengths, ts_shape_of(t->items), err));
+    TS_TRY(write_numbers(file, "/tokens", TS_I32, t->ids, ts_shape_of(t->items, t->longest, t->groups), err));
+    TS_TRY(write_numbers(file, "/lengths", TS_I32, t->lengths, ts_shape_of(t->items), err));
     TS_TRY(ts_h5_write_strings(file, "/names", t->names, t->items, err));
     TS_TRY(ts_h5_write_text(file, "/", "format", format, err));
     TS_TRY(write_number_text(file, "codes", t->codes, err));
     TS_TRY(write_number_text(file, "groups", t->groups, err));
     TS_TRY(ts_h5_write_text(file, "/", "shape", ts_shape_print(t->shape).text, err));
+    TS_TRY(write_shard(file, t, err));
     return ts_h5_write_text(file, "/", "weights", t->weights, err);
 }
 
@@ -59,16 +71,16 @@ bool ts_tokens_is_one(const char *path)
     return is_one;
 }
 
-static ts_status read_numbers(ts_h5 *file, const char *path, const char *name, int rank, ts_arena *arena,
-                              ts_tensor *tensor, ts_error *err)
+static ts_status read_numbers(ts_h5 *file, const char *path, const char *name, ts_dtype dtype, int rank,
+                              ts_arena *arena, ts_tensor *tensor, ts_error *err)
 {
     if (!ts_h5_exists(file, name))
         return ts_fail(err, TS_ERR_CHECKPOINT, "%s: has no data set %s; expected a file that `tessera encode` wrote",
                        path, name);
     TS_TRY(ts_h5_read(file, name, arena, tensor, err));
-    if (tensor->dtype != TS_I32 || tensor->shape.rank != rank)
-        return ts_fail(err, TS_ERR_CHECKPOINT, "%s: %s is %s %s, expected i32 of rank %d", path, name,
-                       ts_dtype_name(tensor->dtype), ts_shape_print(tensor->shape).text, rank);
+    if (tensor->dtype != dtype || tensor->shape.rank != rank)
+        return ts_fail(err, TS_ERR_CHECKPOINT, "%s: %s is %s %s, expected %s of rank %d", path, name,
+                       ts_dtype_name(tensor->dtype), ts_shape_print(tensor->shape).text, ts_dtype_name(dtype), rank);
     return TS_OK;
 }
 
@@ -98,27 +110,34 @@ static ts_status read_attributes(ts_tokens *t, ts_h5 *file, ts_arena *arena, ts_
     t->codes = strtoll(ts_h5_attribute_text(&all, "codes", "0"), NULL, 10);
     t->shape = parse_shape(ts_h5_attribute_text(&all, "shape", ""));
     t->weights = ts_h5_attribute_text(&all, "weights", "");
+    if (t->places &&
+        sscanf(ts_h5_attribute_text(&all, "shard", ""), "%" SCNd64 "/%" SCNd64, &t->shard, &t->shards) != 2)
+        t->shard = t->shards = 0;
     return TS_OK;
 }
 
 static ts_status read_all(ts_tokens *t, ts_h5 *file, const char *path, ts_arena *arena, ts_error *err)
 {
-    ts_tensor ids = {0}, lengths = {0};
+    ts_tensor ids = {0}, lengths = {0}, places = {0};
     ts_h5_strings names;
-    TS_TRY(read_numbers(file, path, "/tokens", 3, arena, &ids, err));
-    TS_TRY(read_numbers(file, path, "/lengths", 1, arena, &lengths, err));
+    TS_TRY(read_numbers(file, path, "/tokens", TS_I32, 3, arena, &ids, err));
+    TS_TRY(read_numbers(file, path, "/lengths", TS_I32, 1, arena, &lengths, err));
     if (!ts_h5_exists(file, "/names"))
         return ts_fail(err, TS_ERR_CHECKPOINT, "%s: has no data set /names", path);
     TS_TRY(ts_h5_read_strings(file, "/names", arena, &names, err));
+    if (ts_h5_exists(file, "/places"))
+        TS_TRY(read_numbers(file, path, "/places", TS_I64, 1, arena, &places, err));
     *t = (ts_tokens){.items = ids.shape.dim[0],
                      .longest = ids.shape.dim[1],
                      .groups = ids.shape.dim[2],
                      .ids = ids.data,
                      .lengths = lengths.data,
-                     .names = names.text};
-    if (lengths.shape.dim[0] != t->items || names.count != t->items)
+                     .names = names.text,
+                     .places = places.data};
+    if (lengths.shape.dim[0] != t->items || names.count != t->items || (t->places && places.shape.dim[0] != t->items))
         return ts_fail(err, TS_ERR_CHECKPOINT,
-                       "%s: /tokens has %" PRId64 " items, /lengths %" PRId64 ", /names %" PRId64 "; they must agree",
+                       "%s: /tokens has %" PRId64 " items, /lengths %" PRId64 ", /names %" PRId64
+                       "; they and /places must agree",
                        path, t->items, lengths.shape.dim[0], names.count);
     return read_attributes(t, file, arena, err);
 }

@@ -3,10 +3,12 @@
  *     /tokens   i32 [items, longest, groups]   ids; -1 behind an item's end
  *     /lengths  i32 [items]                    tokens of each item
  *     /names    strings [items]                where each came from: a path below the input folder, or a number
+ *     /places   i64 [items]                    in a shard: the number of each among the items of all shards
  *
  * and, as text attributes of the root group: format ("tessera tokens 1"), codes (of one codebook), groups, shape (how
- * an item's tokens lie: "[7, 7]") and weights (ts_weights_hash of the checkpoint that made them). Only the data sets
- * must be there: a file made by other means may leave the attributes out. */
+ * an item's tokens lie: "[7, 7]"; "[]" where items differ in length) and weights (ts_weights_hash of the checkpoint
+ * that made them). Only the first three data sets must be there: a file made by other means may leave the attributes
+ * out. */
 #ifndef TS_TRAIN_TOKENS_H
 #define TS_TRAIN_TOKENS_H
 
@@ -18,6 +20,8 @@ typedef struct {
     int32_t *ids;             /* [items, longest, groups] */
     int32_t *lengths;         /* [items] */
     const char *const *names; /* [items] */
+    const int64_t *places;    /* [items]; NULL: the file is not a shard */
+    int64_t shard, shards;    /* number 1 of 4; 0 of 0 where the file is not a shard */
     int64_t codes;            /* 0: the file does not say */
     ts_shape shape;           /* rank 0: the file does not say */
     const char *weights;      /* 32 hexadecimal digits; "": the file does not say */

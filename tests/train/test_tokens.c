@@ -10,6 +10,7 @@
 
 #include "core/files/hdf5.h"
 #include "core/files/image.h"
+#include "core/files/npy.h"
 #include "tests/train/run_program.h"
 #include "train/checkpoint.h"
 #include "train/data_kinds.h"
@@ -199,4 +200,56 @@ Test(train_tokens, other_weights)
     cr_expect_neq(access(out, F_OK), 0);
     free(OUTPUT("decode", other, tokens, "-o", out, "--force"));
     cr_expect_eq(access(out, F_OK), 0);
+}
+
+static int64_t items_of(char *answer)
+{
+    json_t *root = json_loads(answer, 0, NULL);
+    int64_t items = json_integer_value(json_object_get(root, "items"));
+    json_decref(root);
+    free(answer);
+    return items;
+}
+
+/* Images go into a folder of .npy as well, in shards, and on with what is there. */
+Test(train_tokens, a_folder_of_arrays)
+{
+    const char *last = train("quantizer.levels=[4, 4, 4]", "train.eval_batch=4"), *input = write_pictures();
+    const char *out = kept_path(&folder, "npy");
+    int32_t ids[ITEMS * 4];
+    float y[ITEMS * ITEM];
+    forward(last, ids, y);
+    cr_expect_eq(items_of(OUTPUT("encode", last, input, "-o", out, "--shard", "1/2", "--json")), 5);
+    char *text = OUTPUT("encode", last, input, "-o", out, "--resume");
+    cr_expect(strstr(text, "items                 11") && strstr(text, "kept                  5\n"), "%s", text);
+    free(text);
+    for (int i = 0; i < ITEMS; i++) {
+        char name[40];
+        ts_npy npy;
+        snprintf(name, sizeof name, i < 8 ? "npy/%02d.png.npy" : "npy/sub/%02d.png.npy", i);
+        cr_assert_eq(ts_npy_open(&npy, kept_path(&folder, name), NULL), TS_OK, "%s", name);
+        cr_assert(npy.tensor.dtype == TS_I64 && ts_shape_equal(npy.tensor.shape, ts_shape_of(1, 4)));
+        for (int k = 0; k < 4; k++)
+            cr_expect_eq(((int64_t *)npy.tensor.data)[k], ids[4 * i + k]);
+        ts_npy_close(&npy);
+    }
+    cr_expect_eq(items_of(OUTPUT("decode", last, out, "-o", kept_path(&folder, "out"), "--json")), ITEMS);
+    cr_expect_eq(access(kept_path(&folder, "out/sub/10.png"), F_OK), 0);
+    REFUSED(4, "has 3 tokens, the model decodes 4", "decode", last,
+            kept_write(&folder, "three.npy",
+                       "\x93NUMPY\x01\x00\x38\x00{'descr': '<i4', 'fortran_order': False, 'shape': (3,)}\n"
+                       "\0\0\0\0\0\0\0\0\0\0\0\0",
+                       78),
+            "-o", out);
+}
+
+Test(train_tokens, the_data_of_the_config)
+{
+    const char *last = tiny_run(&folder), *to = kept_path(&folder, "t.h5");
+    cr_expect_eq(items_of(OUTPUT("encode", last, "-o", to, "--json")), 8);
+    cr_expect_eq(items_of(OUTPUT("encode", last, "-o", to, "--json", "--split", "train")), 32);
+    cr_expect_eq(items_of(OUTPUT("encode", last, "-o", to, "--json", "data.val_count=3")), 3);
+    REFUSED(2, "the config's data have train and val", "encode", last, "-o", to, "--split", "test");
+    REFUSED(2, "has no splits", "encode", last, write_pictures(), "-o", to, "--split", "val");
+    REFUSED(2, "only data.* and train.eval_* can be changed", "encode", last, "-o", to, "train.lr=1");
 }
