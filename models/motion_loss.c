@@ -3,33 +3,50 @@
 #include "autograd/elementwise.h"
 #include "autograd/index.h"
 #include "autograd/node.h"
+#include "autograd/reduce.h"
 
+/* y against x, and which frames count; an absent mask: all. */
 typedef struct {
-    ts_value y, x;
-} pair;
+    ts_value y, x, mask;
+} frames;
 
-static pair columns_of(pair p, ts_columns c)
+static frames columns_of(frames f, ts_columns c)
 {
-    return (pair){ts_slice(p.y, 2, c.first, c.count), ts_slice(p.x, 2, c.first, c.count)};
+    return (frames){ts_slice(f.y, 2, c.first, c.count), ts_slice(f.x, 2, c.first, c.count), f.mask};
 }
 
-/* [B, T, C] -> [B, T-1, C], each frame less the one before */
+/* All but the first frame, or all but the last: [B, T, ..] -> [B, T-1, ..] */
+static ts_value later(ts_value v)
+{
+    return ts_slice(v, 1, 1, ts_dim(v, 1) - 1);
+}
+
+static ts_value earlier(ts_value v)
+{
+    return ts_slice(v, 1, 0, ts_dim(v, 1) - 1);
+}
+
+/* Each frame less the one before. */
 static ts_value steps_of(ts_value v)
 {
-    int64_t last = ts_dim(v, 1) - 1;
-    return ts_subtract(ts_slice(v, 1, 1, last), ts_slice(v, 1, 0, last));
+    return ts_subtract(later(v), earlier(v));
 }
 
-static pair differences(pair p)
+static frames differences(frames f)
 {
-    return (pair){steps_of(p.y), steps_of(p.x)};
+    return (frames){steps_of(f.y), steps_of(f.x), f.mask.graph ? ts_mul(later(f.mask), earlier(f.mask)) : TS_ABSENT};
 }
 
-static void add(ts_motion_losses *l, const char *name, double weight, ts_value value)
+typedef ts_value (*loss_fn)(ts_value y, ts_value x, ts_value mask);
+
+static void add(ts_motion_losses *l, const char *name, double weight, loss_fn loss, frames f)
 {
+    if (!(weight > 0))
+        return;
     l->term[l->count].name = name;
     l->term[l->count].weight = weight;
-    l->term[l->count++].value = value;
+    l->term[l->count].rows = f.mask.graph ? ts_sum_all(f.mask) : TS_ABSENT;
+    l->term[l->count++].value = loss(f.y, f.x, f.mask);
 }
 
 bool ts_motion_weights_any(const ts_motion_weights *w)
@@ -38,7 +55,8 @@ bool ts_motion_weights_any(const ts_motion_weights *w)
 }
 
 void ts_motion_losses_build(ts_motion_losses *losses, const ts_motion_weights *weights, const ts_motion_layout *layout,
-                            ts_value (*loss)(ts_value y, ts_value x), ts_value y, ts_value x)
+                            ts_value (*loss)(ts_value y, ts_value x, ts_value mask), ts_value y, ts_value x,
+                            ts_value mask)
 {
     *losses = (ts_motion_losses){0};
     if (!ts_motion_weights_any(weights) || !ts_present(y) || !ts_present(x))
@@ -48,19 +66,11 @@ void ts_motion_losses_build(ts_motion_losses *losses, const ts_motion_weights *w
                       (long long)layout->columns);
         return;
     }
-    pair all = {y, x}, position = columns_of(all, layout->positions);
-    if (weights->position > 0)
-        add(losses, "position", weights->position, loss(position.y, position.x));
-    if (weights->velocity > 0) {
-        pair v = differences(position);
-        add(losses, "velocity", weights->velocity, loss(v.y, v.x));
-    }
-    if (weights->acceleration > 0) {
-        pair a = differences(differences(position));
-        add(losses, "acceleration", weights->acceleration, loss(a.y, a.x));
-    }
-    if (weights->root > 0) {
-        pair root = columns_of(all, layout->root);
-        add(losses, "root", weights->root, loss(root.y, root.x));
-    }
+    frames all = {y, x, mask}, position = columns_of(all, layout->positions);
+    add(losses, "position", weights->position, loss, position);
+    if (weights->velocity > 0)
+        add(losses, "velocity", weights->velocity, loss, differences(position));
+    if (weights->acceleration > 0)
+        add(losses, "acceleration", weights->acceleration, loss, differences(differences(position)));
+    add(losses, "root", weights->root, loss, columns_of(all, layout->root));
 }

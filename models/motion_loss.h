@@ -21,6 +21,8 @@ typedef struct {
     struct {
         const char *name; /* "position" */
         ts_value value;   /* [] */
+        ts_value
+            rows; /* []: the frames, or differences of frames, that it is the mean of; absent: all that there are */
         double weight;
     } term[TS_MAX_MOTION_LOSSES];
 } ts_motion_losses;
@@ -28,9 +30,11 @@ typedef struct {
 bool ts_motion_weights_any(const ts_motion_weights *weights);
 
 /* The terms with a weight for y against x, both [B, T, C] as the model sees them (normalised); `loss` makes one of two
- * values of equal shape (ts_mse, ts_l1 ...).
+ * values of equal shape and their mask (ts_mse_masked, ts_l1_masked ...). mask [B, T], or absent: 1 where a frame
+ * counts. A difference counts where all its frames do.
  * Errors: C is not that of the layout; fewer than 2 frames for velocity, 3 for acceleration. */
 void ts_motion_losses_build(ts_motion_losses *losses, const ts_motion_weights *weights, const ts_motion_layout *layout,
-                            ts_value (*loss)(ts_value y, ts_value x), ts_value y, ts_value x);
+                            ts_value (*loss)(ts_value y, ts_value x, ts_value mask), ts_value y, ts_value x,
+                            ts_value mask);
 
 #endif

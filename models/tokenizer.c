@@ -1,6 +1,7 @@
 #include "models/tokenizer.h"
 
 #include "autograd/elementwise.h"
+#include "autograd/mask.h"
 
 ts_status ts_tokenizer_check(ts_tokenizer *t, ts_error *err)
 {
@@ -22,7 +23,7 @@ ts_tokenized ts_tokenizer_forward(ts_scope s, const ts_tokenizer *t, ts_value x,
 {
     ts_tokenized r = {.z = encoder(s, t, x)};
     t->quantizer->build(ts_sub(s, "quantizer"), t->quantizer_options, r.z, &r.q);
-    ts_value codes = continuous.graph ? ts_where(continuous, r.z, r.q.codes) : r.q.codes;
+    ts_value codes = continuous.graph ? ts_where(continuous, ts_mask_rows(r.z, s.mask), r.q.codes) : r.q.codes;
     r.y = decoder(s, t, codes);
     return r;
 }

@@ -26,7 +26,7 @@ typedef struct {
 } ts_tokenized;
 
 /* x [B, item] through all of it. `continuous`: a [] that lets z pass unquantized where it is 1 (warm-up), or TS_ABSENT.
- */
+ * Tokens that do not count (s.mask [B, tokens]) are 0 to the decoder either way. */
 ts_tokenized ts_tokenizer_forward(ts_scope s, const ts_tokenizer *tokenizer, ts_value x, ts_value continuous);
 
 /* x [B, item] -> ids [B, tokens, groups]; ids -> y [B, item]. */

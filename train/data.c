@@ -182,6 +182,13 @@ static void note_skip(ts_dataset *data, int64_t place, const ts_error *why)
 
 ts_status ts_dataset_read(ts_dataset *data, int64_t index, uint64_t epoch, float *out, ts_error *err)
 {
+    int32_t length;
+    return ts_dataset_read_part(data, index, epoch, out, &length, err);
+}
+
+ts_status ts_dataset_read_part(ts_dataset *data, int64_t index, uint64_t epoch, float *out, int32_t *length,
+                               ts_error *err)
+{
     if (!TS_ASSERT(index >= 0 && index < data->count))
         return ts_fail(err, TS_ERR_RUNTIME, "internal error: data %s: item %" PRId64 " of %" PRId64, kind_name(data),
                        index, data->count);
@@ -196,6 +203,7 @@ ts_status ts_dataset_read(ts_dataset *data, int64_t index, uint64_t epoch, float
             note_skip(data, place, &why);
             continue;
         }
+        *length = data->lengths ? data->lengths[data->chosen[place]] : (int32_t)data->item.dim[0];
         if (status != TS_OK && err)
             *err = why;
         return status;

@@ -123,14 +123,15 @@ struct ts_dataset {
     ts_shape item;  /* of one item; set by the kind, as everything down to `state` */
     ts_range range; /* what 8-bit 0..255 became; for float data what its values are said to lie in */
 
-    int64_t sources;      /* items that there are: files, rows ...; at least 1 */
-    int64_t repeat;       /* items that an epoch takes from each source (random crops), 0 counts as 1 */
-    bool own_split;       /* the sources are all of this split; otherwise val_fraction of them are held out for val */
-    double val_fraction;  /* 0 to 1 */
-    int64_t limit;        /* use only the first `limit` sources of the split; 0: all */
-    bool skip_broken;     /* a source with TS_ERR_DATA is replaced by the next one that is whole, and counted */
-    bool flip;            /* mirror every second item at random, in training */
-    const uint8_t *bytes; /* [sources, item] for ts_dataset_read_bytes; the kind's own, as are the next two */
+    int64_t sources;        /* items that there are: files, rows ...; at least 1 */
+    int64_t repeat;         /* items that an epoch takes from each source (random crops), 0 counts as 1 */
+    bool own_split;         /* the sources are all of this split; otherwise val_fraction of them are held out for val */
+    double val_fraction;    /* 0 to 1 */
+    int64_t limit;          /* use only the first `limit` sources of the split; 0: all */
+    bool skip_broken;       /* a source with TS_ERR_DATA is replaced by the next one that is whole, and counted */
+    bool flip;              /* mirror every second item at random, in training */
+    const int32_t *lengths; /* [sources] how much of the first axis is data; what is behind it is 0. NULL: all of it */
+    const uint8_t *bytes;   /* [sources, item] for ts_dataset_read_bytes; the kind's own, as are its neighbours */
     void *state;
     const ts_motion *motion; /* what a frame is, where items are motion; else NULL */
     char note[TS_DATA_NOTE]; /* a line for the log, said by `open`; empty: none */
@@ -163,6 +164,10 @@ ts_status ts_dataset_open_for(ts_dataset **data, const ts_dataset_kind *kind, co
  * validation's do not.
  * Errors: TS_ERR_DATA naming the file. Thread: any number of readers at once. */
 ts_status ts_dataset_read(ts_dataset *data, int64_t index, uint64_t epoch, float *out, ts_error *err);
+
+/* The same, and to *length how much of its first axis is data (frames): all of it where data->lengths is NULL. */
+ts_status ts_dataset_read_part(ts_dataset *data, int64_t index, uint64_t epoch, float *out, int32_t *length,
+                               ts_error *err);
 
 /* How many sources have been found broken and skipped so far; the first one's message to *first, where not NULL.
  * Thread: any. */

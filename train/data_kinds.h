@@ -72,13 +72,14 @@ typedef struct {
 extern const ts_dataset_kind ts_dataset_shapes;
 
 /* Windows of motion clips, [window, columns], normalised; see train/motion_tree.h for the trees that there are. */
-typedef enum { TS_SHORT_SKIP, TS_SHORT_HOLD, TS_SHORT_STOP } ts_data_short;
+typedef enum { TS_SHORT_SKIP, TS_SHORT_HOLD, TS_SHORT_STOP, TS_SHORT_PAD } ts_data_short;
 typedef struct {
     const char *path;
-    int64_t window;        /* frames */
-    int64_t windows;       /* of each clip in an epoch */
-    int short_clips;       /* ts_data_short: hold repeats the last frame up to a window */
-    int64_t columns;       /* that every clip must have; 0: those of the layout, or of the first */
+    int64_t window;  /* frames */
+    int64_t windows; /* of each clip in an epoch */
+    int short_clips; /* ts_data_short: hold repeats the last frame up to a window, pad fills it with 0 (the mean) that
+                        counts for nothing */
+    int64_t columns; /* that every clip must have; 0: those of the layout, or of the first */
     const char *layout;    /* "auto", a preset, a file: ts_motion_describe */
     double fps;            /* 0: the layout's */
     bool normalize;        /* (x - mean) / std */

@@ -8,7 +8,7 @@
 #include "train/data_kinds.h"
 #include "train/motion_tree.h"
 
-static const char *const short_names[] = {"skip", "hold", "stop", NULL};
+static const char *const short_names[] = {"skip", "hold", "stop", "pad", NULL};
 
 #define FIELD(member) offsetof(ts_data_motion_options, member)
 static const ts_option rows[] = {
@@ -36,7 +36,8 @@ static const ts_option rows[] = {
      .offset = FIELD(short_clips),
      .fallback = "skip",
      .choices = short_names,
-     .help = "clips shorter than a window: skip and count, hold their last frame, or stop"},
+     .help = "clips shorter than a window: skip and count, hold their last frame, stop, or pad them with frames that "
+             "count for nothing"},
     {.name = "columns",
      .type = TS_OPTION_INT,
      .offset = FIELD(columns),
@@ -112,14 +113,17 @@ static ts_status leave_out(ts_dataset *data, bool stop, const ts_error *why, ts_
 static ts_status too_short(const char *id, int64_t frames, int64_t window, ts_error *err)
 {
     return ts_fail(err, TS_ERR_DATA,
-                   "clip %s: %" PRId64 " frames, shorter than data.window=%" PRId64 "; data.short=hold fills it up", id,
+                   "clip %s: %" PRId64 " frames, shorter than data.window=%" PRId64 "; data.short=pad fills it up", id,
                    frames, window);
 }
 
-/* Keeps the clips that can be served, in their order. */
+/* Keeps the clips that can be served, in their order, and notes their lengths where one is to be padded. */
 static ts_status choose_clips(ts_dataset *data, motion *m, const ts_data_motion_options *o, ts_error *err)
 {
     int64_t kept = 0, columns = m->known.columns;
+    int32_t *lengths = ts_arena_alloc(&m->arena, (size_t)m->clips.count * sizeof *lengths);
+    if (!lengths)
+        return ts_out_of_memory(err, (size_t)m->clips.count * sizeof *lengths);
     for (int64_t i = 0; i < m->clips.count; i++) {
         ts_shape shape;
         ts_error why = {0};
@@ -130,11 +134,15 @@ static ts_status choose_clips(ts_dataset *data, motion *m, const ts_data_motion_
         }
         TS_TRY(status);
         columns = shape.dim[1];
-        if (shape.dim[0] < o->window && o->short_clips != TS_SHORT_HOLD) {
+        bool is_short = shape.dim[0] < o->window;
+        if (is_short && o->short_clips != TS_SHORT_HOLD && o->short_clips != TS_SHORT_PAD) {
             too_short(m->clips.id[i], shape.dim[0], o->window, &why);
             TS_TRY(leave_out(data, o->short_clips == TS_SHORT_STOP, &why, err));
             continue;
         }
+        if (is_short && o->short_clips == TS_SHORT_PAD)
+            data->lengths = lengths;
+        lengths[kept] = (int32_t)(is_short ? shape.dim[0] : o->window);
         m->clips.id[kept++] = m->clips.id[i];
     }
     data->item = ts_shape_of(o->window, columns);
@@ -269,15 +277,17 @@ static ts_status read_motion(ts_dataset *data, int64_t source, ts_draws *draws, 
     int64_t window = data->item.dim[0], columns = data->item.dim[1];
     ts_npy clip;
     TS_TRY(ts_motion_clip_open(&clip, &m->tree, m->clips.id[source], columns, err));
-    int64_t frames = clip.tensor.shape.dim[0], kept = frames < window ? frames : window;
+    int64_t frames = clip.tensor.shape.dim[0], wanted = data->lengths ? data->lengths[source] : window;
+    int64_t kept = frames < wanted ? frames : wanted;
     int64_t start = (int64_t)ts_draw_below(draws, (uint64_t)(frames - kept + 1));
     memcpy(out, (float *)clip.tensor.data + start * columns, (size_t)(kept * columns) * sizeof *out);
     ts_npy_close(&clip);
-    if (kept < window && !m->hold) /* the file has changed since it was listed */
-        return too_short(m->clips.id[source], frames, window, err);
-    for (int64_t t = kept; t < window; t++)
+    if (kept < wanted && !m->hold) /* the file has changed since it was listed */
+        return too_short(m->clips.id[source], frames, wanted, err);
+    for (int64_t t = kept; t < wanted; t++)
         memcpy(out + t * columns, out + (kept - 1) * columns, (size_t)columns * sizeof *out);
-    ts_motion_normalize(&m->known, window, out);
+    ts_motion_normalize(&m->known, wanted, out);
+    memset(out + wanted * columns, 0, (size_t)((window - wanted) * columns) * sizeof *out);
     return TS_OK;
 }
 

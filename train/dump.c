@@ -52,6 +52,9 @@ static ts_status write_batches(ts_h5 *file, ts_experiment *e, int64_t batches, t
         TS_GO(ts_loader_next(loader, &batch, err));
         snprintf(name, sizeof name, "%lld", (long long)i);
         TS_GO(write_named(file, "batch", name, (ts_tensor){TS_F32, shape, (void *)batch.data}, err));
+        ts_tensor lengths = {TS_I32, ts_shape_of(e->train->batch), (void *)batch.lengths};
+        if (batch.lengths)
+            TS_GO(write_named(file, "lengths", name, lengths, err));
     }
     status = TS_OK;
 out:

@@ -18,13 +18,15 @@ typedef struct {
     ts_experiment *e;
     ts_inference program; /* for `batch` items; 0: none is open */
     int64_t batch;
-    bool ema;
-    float *y;      /* [largest batch, item] */
-    int32_t *ids;  /* [largest batch, tokens, groups] */
-    errors *of;    /* [largest batch] */
-    float *values; /* [largest batch, 2, item]: of motion, y and x restored */
+    bool ema, padded; /* padded: items have lengths */
+    float *y;         /* [largest batch, item] */
+    int32_t *ids;     /* [largest batch, tokens, groups] */
+    errors *of;       /* [largest batch] */
+    float *values;    /* [largest batch, 2, item]: of motion, y and x restored */
     errors sum;
-    double parts[TS_MAX_TERMS], weights[TS_MAX_TERMS]; /* parts: summed over items */
+    int64_t frames;                                    /* of motion, those that count */
+    double parts[TS_MAX_TERMS], weights[TS_MAX_TERMS]; /* parts: summed over what they are means of */
+    double rows[TS_MAX_TERMS];                         /* how much that is: items, or the frames or tokens that count */
 } evaluation;
 
 static double reconstruction_error(int kind, double y, double x, double low, double high)
@@ -76,30 +78,41 @@ void ts_motion_sums_add_restored(ts_motion_sums *sums, const ts_motion *motion, 
     ts_motion_sums_add(sums, layout, values, values + n, frames);
 }
 
-static errors errors_of(const evaluation *v, const float *x, const float *y, float *values)
+/* What counts of an item along its first axis: its length, cropped to whole tokens (train/programs.h). */
+static int64_t counted(const evaluation *v, const int32_t *lengths, int64_t i)
+{
+    const ts_tokenizer *t = &v->e->tokenizer;
+    if (!v->padded)
+        return t->item.dim[0];
+    int64_t size = t->item.dim[0] / t->tokens.dim[0];
+    return lengths[i] / size * size;
+}
+
+static errors errors_of(const evaluation *v, const float *x, const float *y, int64_t length, float *values)
 {
     const ts_experiment *e = v->e;
     ts_shape item = e->tokenizer.item;
     errors of = {.ssim = NAN};
-    ts_error_sums_add(&of.sums, e, x, y, ts_shape_count(item));
+    ts_error_sums_add(&of.sums, e, x, y, ts_shape_count(item) / item.dim[0] * length);
     if (item.rank == 2)
-        ts_motion_sums_add_restored(&of.motion, &e->motion, y, x, item.dim[0], values);
+        ts_motion_sums_add_restored(&of.motion, &e->motion, y, x, length, values);
     if (item.rank == 3)
         of.ssim = ts_ssim(x, y, item.dim[0], item.dim[1], item.dim[2], (double)ts_range_width(e->range));
     return of;
 }
 
 /* Each item on its own, then all in their order: the same on any number of threads. */
-static void add_errors(evaluation *v, const float *x, int64_t count)
+static void add_errors(evaluation *v, const float *x, const int32_t *lengths, int64_t count)
 {
     int64_t size = ts_shape_count(v->e->tokenizer.item);
 #pragma omp parallel for schedule(static) num_threads(v->e->device->threads)
     for (int64_t i = 0; i < count; i++)
-        v->of[i] = errors_of(v, x + i * size, v->y + i * size, v->values + 2 * i * size);
+        v->of[i] = errors_of(v, x + i * size, v->y + i * size, counted(v, lengths, i), v->values + 2 * i * size);
     for (int64_t i = 0; i < count; i++) {
         ts_error_sums_merge(&v->sum.sums, &v->of[i].sums);
         ts_motion_sums_merge(&v->sum.motion, &v->of[i].motion);
         v->sum.ssim += v->of[i].ssim;
+        v->frames += counted(v, lengths, i);
     }
 }
 
@@ -123,9 +136,12 @@ static void add_parts(evaluation *v, ts_evaluation *result, int64_t count)
     const ts_inference *f = &v->program;
     result->part_count = f->loss_count;
     for (int i = 0; i < f->loss_count; i++) {
-        float mean;
+        float mean, rows = (float)count;
         ts_program_get(f->program, f->losses[i].value, &mean);
-        v->parts[i] += (double)mean * (double)count;
+        if (f->losses[i].rows.graph)
+            ts_program_get(f->program, f->losses[i].rows, &rows);
+        v->parts[i] += (double)mean * (double)rows;
+        v->rows[i] += (double)rows;
         v->weights[i] = f->losses[i].weight;
         result->part_names[i] = f->losses[i].name;
     }
@@ -139,18 +155,20 @@ static ts_status use_batch(evaluation *v, int64_t batch, ts_error *err)
     if (v->batch)
         ts_inference_close(&v->program);
     v->batch = 0;
-    TS_TRY(ts_inference_open(&v->program, v->e, TS_FORWARD, batch, v->ema, err));
+    TS_TRY(ts_inference_open(&v->program, v->e, v->padded ? TS_FORWARD_PADDED : TS_FORWARD, batch, v->ema, err));
     v->batch = batch;
     return TS_OK;
 }
 
-static ts_status add_batch(evaluation *v, const float *x, int64_t count, ts_evaluation *result, ts_error *err)
+static ts_status add_batch(evaluation *v, const ts_batch *b, int64_t count, ts_evaluation *result, ts_error *err)
 {
     TS_TRY(use_batch(v, count, err));
-    ts_program_set(v->program.program, v->program.x, x);
+    ts_program_set(v->program.program, v->program.x, b->data);
+    if (v->padded)
+        ts_program_set(v->program.program, v->program.lengths, b->lengths);
     TS_TRY(ts_program_run(v->program.program, err));
     ts_program_get(v->program.program, v->program.y, v->y);
-    add_errors(v, x, count);
+    add_errors(v, b->data, b->lengths, count);
     add_counts(v, result->counts);
     add_parts(v, result, count);
     return TS_OK;
@@ -188,11 +206,11 @@ static void finish(const evaluation *v, ts_evaluation *result)
     double items = (double)result->items, peak = (double)ts_range_width(v->e->range);
     ts_shape item = v->e->tokenizer.item;
     for (int i = 0; i < result->part_count; i++)
-        result->parts[i] = v->parts[i] / items;
+        result->parts[i] = v->rows[i] > 0 ? v->parts[i] / v->rows[i] : 0;
     ts_evaluation_finish(result, v->e, &v->sum.sums, v->weights);
     result->psnr = item.rank == 2 ? NAN : 10 * log10(peak * peak / result->mse);
     result->ssim = v->sum.ssim / items;
-    result->frames = item.rank == 2 ? result->items * item.dim[0] : 0;
+    result->frames = item.rank == 2 ? v->frames : 0;
     result->motion = ts_motion_metrics_of(&v->sum.motion);
 }
 
@@ -225,7 +243,7 @@ static ts_status evaluate_items(ts_experiment *e, ts_split split, bool ema, int6
     int64_t items = e->train->eval_limit ? smaller(e->train->eval_limit, data->count) : data->count;
     int64_t batch = smaller(e->train->eval_batch ? e->train->eval_batch : e->train->batch, items);
     int64_t size = ts_shape_count(e->tokenizer.item);
-    evaluation v = {.e = e, .ema = ema};
+    evaluation v = {.e = e, .ema = ema, .padded = data->lengths != NULL};
     ts_loader *loader = NULL;
     ts_status status;
     TS_GO(allocate(&v, batch, result, err));
@@ -234,7 +252,7 @@ static ts_status evaluate_items(ts_experiment *e, ts_split split, bool ema, int6
         ts_batch b;
         TS_GO(ts_loader_next(loader, &b, err));
         int64_t count = smaller(b.count, items - result->items), kept = smaller(count, samples - result->items);
-        TS_GO(add_batch(&v, b.data, count, result, err));
+        TS_GO(add_batch(&v, &b, count, result, err));
         if (kept > 0) {
             memcpy(originals + result->items * size, b.data, (size_t)(kept * size) * sizeof(float));
             memcpy(outputs + result->items * size, v.y, (size_t)(kept * size) * sizeof(float));

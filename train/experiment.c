@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "train/data_kinds.h"
 
 static const ts_option top_options[] = {
     {.name = "seed",
@@ -134,6 +135,14 @@ ts_status ts_experiment_set_item(ts_experiment *e, ts_shape item, ts_range range
                        "frames whose columns are known: 263, 251 or 272 of them, or a data.layout",
                        ts_shape_print(item).text);
     return ts_tokenizer_check(&e->tokenizer, err);
+}
+
+bool ts_experiment_pads(const ts_experiment *e)
+{
+    if (e->train_data)
+        return e->train_data->lengths != NULL;
+    const ts_data_motion_options *o = ts_config_options(e->config, "data");
+    return ts_dataset_kinds[ts_config_kind(e->config, "data")] == &ts_dataset_motion && o->short_clips == TS_SHORT_PAD;
 }
 
 ts_status ts_experiment_open_data(ts_experiment *e, ts_split split, ts_error *err)

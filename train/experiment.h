@@ -47,6 +47,10 @@ ts_status ts_experiment_set_item(ts_experiment *e, ts_shape item, ts_range range
 /* What the columns of an item mean; NULL where items are no motion, or nobody knows. */
 const ts_motion_layout *ts_experiment_motion_layout(const ts_experiment *e);
 
+/* Can an item of training be shorter than its shape, so that programs need lengths? As the data say; before they are
+ * open, as the options allow. */
+bool ts_experiment_pads(const ts_experiment *e);
+
 /* Opens one split (idempotent); the first one sets the item and, where that is not known, the motion. Errors: data;
  * usage where its items do not fit the model or the item that was set. */
 ts_status ts_experiment_open_data(ts_experiment *e, ts_split split, ts_error *err);

@@ -18,7 +18,8 @@ struct ts_loader {
     int64_t end;             /* the first batch number that there is not */
     float *ring;             /* [buffers, batch, item] */
     size_t ring_bytes;
-    int64_t *order; /* [data->count] of epoch `ordered`; the reader's; NULL in evaluation */
+    int32_t *lengths; /* [buffers, batch]; NULL where all items are full */
+    int64_t *order;   /* [data->count] of epoch `ordered`; the reader's; NULL in evaluation */
     int64_t ordered;
 
     pthread_t thread;
@@ -36,6 +37,11 @@ struct ts_loader {
 static float *slot(const ts_loader *l, int64_t number)
 {
     return l->ring + number % l->options.buffers * l->options.batch * l->item;
+}
+
+static int32_t *lengths_slot(const ts_loader *l, int64_t number)
+{
+    return l->lengths ? l->lengths + number % l->options.buffers * l->options.batch : NULL;
 }
 
 /* Items in batch `number`. */
@@ -61,11 +67,15 @@ static ts_status fill(ts_loader *l, int64_t number, ts_error *err)
     int64_t epoch = number / l->per_epoch, first = number % l->per_epoch * l->options.batch;
     int64_t count = batch_count(l, number);
     float *to = slot(l, number);
+    int32_t *lengths = lengths_slot(l, number), full;
     draw_order(l, epoch);
     for (int64_t i = 0; i < count && !atomic_load(&l->stop); i++) {
         int64_t index = l->order ? l->order[first + i] : first + i;
-        TS_TRY(ts_dataset_read(l->data, index, (uint64_t)epoch, to + i * l->item, err));
+        TS_TRY(ts_dataset_read_part(l->data, index, (uint64_t)epoch, to + i * l->item, lengths ? lengths + i : &full,
+                                    err));
     }
+    if (lengths)
+        memset(lengths + count, 0, (size_t)(l->options.batch - count) * sizeof *lengths);
     memset(to + count * l->item, 0, (size_t)((l->options.batch - count) * l->item) * sizeof *to);
     return TS_OK;
 }
@@ -130,6 +140,9 @@ static ts_status allocate(ts_loader *l, ts_error *err)
     l->ring = ts_alloc_aligned(l->ring_bytes);
     if (!l->ring)
         return ts_out_of_memory(err, l->ring_bytes);
+    int64_t items = l->options.buffers * l->options.batch;
+    if (l->data->lengths && !(l->lengths = ts_calloc((size_t)items, sizeof *l->lengths)))
+        return ts_out_of_memory(err, (size_t)items * sizeof *l->lengths);
     if (l->options.train && !(l->order = ts_calloc((size_t)l->data->count, sizeof *l->order)))
         return ts_out_of_memory(err, (size_t)l->data->count * sizeof *l->order);
     return TS_OK;
@@ -196,7 +209,11 @@ ts_status ts_loader_next(ts_loader *l, ts_batch *batch, ts_error *err)
             if (err)
                 *err = l->why;
         } else {
-            *batch = (ts_batch){slot(l, number), batch_count(l, number), number, number / l->per_epoch};
+            *batch = (ts_batch){.data = slot(l, number),
+                                .lengths = lengths_slot(l, number),
+                                .count = batch_count(l, number),
+                                .number = number,
+                                .epoch = number / l->per_epoch};
         }
     }
     pthread_mutex_unlock(&l->lock);
@@ -227,6 +244,7 @@ void ts_loader_close(ts_loader *l)
     pthread_mutex_destroy(&l->lock);
     if (l->ring)
         ts_free_aligned(l->ring, l->ring_bytes);
+    ts_free(l->lengths);
     ts_free(l->order);
     ts_free(l);
 }

@@ -32,9 +32,11 @@ typedef struct {
 } ts_loader_options;
 
 typedef struct {
-    const float *data; /* [batch, item]; rows from `count` on are zero. The loader's; valid until the next call */
-    int64_t count;     /* items in it; 0: the evaluation is over (data is NULL) */
-    int64_t number;    /* of the batch, since the start of training or of the evaluation */
+    const float *data;      /* [batch, item]; rows from `count` on are zero. The loader's; valid until the next call */
+    const int32_t *lengths; /* [batch] how much of each item's first axis is data, 0 from `count` on; as long valid as
+                               data. NULL: all of it, in every item that this data set has */
+    int64_t count;          /* items in it; 0: the evaluation is over (data is NULL) */
+    int64_t number;         /* of the batch, since the start of training or of the evaluation */
     int64_t epoch;
 } ts_batch;
 

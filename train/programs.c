@@ -29,18 +29,50 @@ static ts_value slot(ts_value schedule, int i)
     return ts_reshape(ts_slice(schedule, 0, i, 1), ts_shape_of());
 }
 
-static ts_value reconstruction(const ts_experiment *e, ts_value y, ts_value x)
+/* What counts of a batch; all absent where every item is full. */
+typedef struct {
+    ts_value lengths; /* [B] i32, an input: frames of each item */
+    ts_value frames;  /* [B, T] 1 or 0 */
+    ts_value tokens;  /* [B, N] 1 or 0 */
+} padding;
+
+static const padding no_padding = {.lengths = {NULL, -1}, .frames = {NULL, -1}, .tokens = {NULL, -1}};
+
+static padding padding_of(const ts_tokenizer *t, ts_graph *g, int64_t batch)
+{
+    ts_shape item = t->item, tokens = t->tokens;
+    padding p = {.lengths = ts_input(g, "lengths", TS_I32, ts_shape_of(batch))};
+    if (item.rank != 2 || tokens.rank != 1 || item.dim[0] % tokens.dim[0]) {
+        p.frames = p.tokens = ts_build_fail(
+            g, "padding", "items are %s and their tokens %s, expected frames [T, C] in tokens [N] of T/N frames each",
+            ts_shape_print(item).text, ts_shape_print(tokens).text);
+        return p;
+    }
+    int64_t size = item.dim[0] / tokens.dim[0];
+    p.tokens = ts_length_mask(p.lengths, tokens.dim[0], size);
+    ts_value column = ts_reshape(p.tokens, ts_shape_of(batch, tokens.dim[0], 1));
+    p.frames =
+        ts_reshape(ts_broadcast(column, ts_shape_of(batch, tokens.dim[0], size)), ts_shape_of(batch, item.dim[0]));
+    return p;
+}
+
+static ts_value smooth_l1(ts_value y, ts_value x, ts_value mask)
+{
+    return ts_smooth_l1_masked(y, x, 1, mask);
+}
+
+static ts_value reconstruction(const ts_experiment *e, ts_value y, ts_value x, ts_value mask)
 {
     float low = ts_range_low(e->range);
     switch (e->train->loss) {
     case TS_LOSS_L1:
-        return ts_l1(y, x);
+        return ts_l1_masked(y, x, mask);
     case TS_LOSS_SMOOTH_L1:
-        return ts_smooth_l1(y, x, 1);
+        return smooth_l1(y, x, mask);
     case TS_LOSS_L1_CLAMPED:
-        return ts_l1(ts_clamp(y, (double)low, (double)(low + ts_range_width(e->range))), x);
+        return ts_l1_masked(ts_clamp(y, (double)low, (double)(low + ts_range_width(e->range))), x, mask);
     default:
-        return ts_mse(y, x);
+        return ts_mse_masked(y, x, mask);
     }
 }
 
@@ -51,34 +83,29 @@ static void add_part(ts_training *t, const char *name, ts_value value)
     t->parts[t->part_count++].value = value;
 }
 
-static ts_value smooth_l1(ts_value y, ts_value x)
-{
-    return ts_smooth_l1(y, x, 1);
-}
-
 /* The terms of motion, of the same kind as the reconstruction; there are none for other items (ts_experiment_set_item
  * has checked that none are asked for). */
-static ts_motion_losses motion_losses(const ts_experiment *e, ts_value y, ts_value x)
+static ts_motion_losses motion_losses(const ts_experiment *e, ts_value y, ts_value x, ts_value mask)
 {
     ts_motion_losses losses = {0};
     const ts_motion_layout *layout = ts_experiment_motion_layout(e);
     if (layout)
         ts_motion_losses_build(&losses, &e->train->motion, layout,
-                               e->train->loss == TS_LOSS_MSE         ? ts_mse
+                               e->train->loss == TS_LOSS_MSE         ? ts_mse_masked
                                : e->train->loss == TS_LOSS_SMOOTH_L1 ? smooth_l1
-                                                                     : ts_l1,
-                               y, x);
+                                                                     : ts_l1_masked,
+                               y, x, mask);
     return losses;
 }
 
 /* loss_scale * reconstruction + the terms of motion + the quantizer's losses, the commitment's weight as the schedule
  * has it */
-static ts_value total_loss(ts_training *t, const ts_experiment *e, const ts_tokenized *f)
+static ts_value total_loss(ts_training *t, const ts_experiment *e, const ts_tokenized *f, ts_value x, ts_value mask)
 {
-    ts_value recon = reconstruction(e, f->y, t->x);
+    ts_value recon = reconstruction(e, f->y, x, mask);
     ts_value total = ts_scale(recon, e->train->loss_scale);
     add_part(t, "recon", recon);
-    ts_motion_losses motion = motion_losses(e, f->y, t->x);
+    ts_motion_losses motion = motion_losses(e, f->y, x, mask);
     for (int i = 0; i < motion.count; i++) {
         total = ts_add(total, ts_scale(motion.term[i].value, motion.term[i].weight));
         add_part(t, motion.term[i].name, motion.term[i].value);
@@ -102,13 +129,17 @@ static void build_forward(ts_training *t, ts_experiment *e, ts_quantized *q)
     t->schedule = ts_input(g, "schedule", TS_F32, ts_shape_of(TS_SCHEDULE_SLOTS));
     t->random = ts_input(g, "random", TS_I64, ts_shape_of(2));
     ts_scope s = root_scope(e, g, TS_TRAIN, TS_BLOCK_VALUE, t->random);
+    padding p = ts_experiment_pads(e) ? padding_of(&e->tokenizer, g, batch) : no_padding;
+    t->lengths = p.lengths;
+    s.mask = p.tokens;
+    ts_value x = ts_mask_rows(t->x, p.frames);
     ts_value continuous = e->train->continuous_steps ? slot(t->schedule, SLOT_CONTINUOUS) : TS_ABSENT;
-    ts_tokenized f = ts_tokenizer_forward(s, &e->tokenizer, t->x, continuous);
+    ts_tokenized f = ts_tokenizer_forward(s, &e->tokenizer, x, continuous);
     *q = f.q;
     t->y = f.y;
     t->ids = f.q.ids;
     ts_graph_set_path(g, "loss");
-    t->loss = total_loss(t, e, &f);
+    t->loss = total_loss(t, e, &f, x, p.frames);
     ts_output(t->loss, "loss");
     ts_output(t->y, "y");
     ts_output(t->ids, "ids");
@@ -279,7 +310,11 @@ static ts_status build_init(ts_training *t, ts_experiment *e, ts_error *err)
         return ts_out_of_memory(err, 0);
     t->init_x = ts_input(t->init_graph, "x", TS_F32, batch_of(e->tokenizer.item, batch));
     t->init_random = ts_input(t->init_graph, "random", TS_I64, ts_shape_of(2));
-    ts_tokenizer_init(root_scope(e, t->init_graph, TS_TRAIN, TS_BLOCK_VALUE, t->init_random), &e->tokenizer, t->init_x);
+    padding p = ts_experiment_pads(e) ? padding_of(&e->tokenizer, t->init_graph, batch) : no_padding;
+    t->init_lengths = p.lengths;
+    ts_scope s = root_scope(e, t->init_graph, TS_TRAIN, TS_BLOCK_VALUE, t->init_random);
+    s.mask = p.tokens;
+    ts_tokenizer_init(s, &e->tokenizer, ts_mask_rows(t->init_x, p.frames));
     return ts_program_new(t->init_graph, e->workspace, &t->init, err);
 }
 
@@ -362,12 +397,32 @@ ts_status ts_experiment_make_store(ts_experiment *e, ts_error *err)
     return status;
 }
 
-static void add_loss(ts_inference *f, const char *name, ts_value value, double weight)
+static void add_loss(ts_inference *f, const char *name, ts_value value, ts_value rows, double weight)
 {
+    if (rows.graph)
+        ts_output(rows, "rows");
     f->losses[f->loss_count].name = name;
     f->losses[f->loss_count].value = value;
+    f->losses[f->loss_count].rows = rows;
     f->losses[f->loss_count++].weight = weight;
     ts_output(value, name);
+}
+
+/* Through all of it, with the losses. */
+static void build_losses(ts_inference *f, ts_experiment *e, const ts_tokenizer *t, ts_scope s, padding p)
+{
+    ts_value x = ts_mask_rows(f->x, p.frames), tokens = p.tokens.graph ? ts_sum_all(p.tokens) : TS_ABSENT;
+    s.mask = p.tokens;
+    ts_tokenized r = ts_tokenizer_forward(s, t, x, TS_ABSENT);
+    f->lengths = p.lengths;
+    f->ids = r.q.ids;
+    f->y = r.y;
+    ts_output(f->y, "y");
+    for (int i = 0; i < r.q.loss_count; i++)
+        add_loss(f, r.q.losses[i].name, r.q.losses[i].value, tokens, r.q.losses[i].weight);
+    ts_motion_losses motion = motion_losses(e, f->y, x, p.frames);
+    for (int i = 0; i < motion.count; i++)
+        add_loss(f, motion.term[i].name, motion.term[i].value, motion.term[i].rows, motion.term[i].weight);
 }
 
 static void build_inference(ts_inference *f, ts_experiment *e, const ts_tokenizer *t, ts_inference_kind kind,
@@ -384,19 +439,10 @@ static void build_inference(ts_inference *f, ts_experiment *e, const ts_tokenize
         return;
     }
     f->x = ts_input(f->graph, "x", TS_F32, batch_of(t->item, batch));
-    if (kind == TS_ENCODE) {
+    if (kind == TS_ENCODE)
         f->ids = ts_tokenizer_encode(s, t, f->x);
-    } else {
-        ts_tokenized r = ts_tokenizer_forward(s, t, f->x, TS_ABSENT);
-        f->ids = r.q.ids;
-        f->y = r.y;
-        ts_output(f->y, "y");
-        for (int i = 0; i < r.q.loss_count; i++)
-            add_loss(f, r.q.losses[i].name, r.q.losses[i].value, r.q.losses[i].weight);
-        ts_motion_losses motion = motion_losses(e, f->y, f->x);
-        for (int i = 0; i < motion.count; i++)
-            add_loss(f, motion.term[i].name, motion.term[i].value, motion.term[i].weight);
-    }
+    else
+        build_losses(f, e, t, s, kind == TS_FORWARD_PADDED ? padding_of(t, f->graph, batch) : no_padding);
     ts_output(f->ids, "ids");
 }
 
@@ -411,7 +457,7 @@ ts_status ts_inference_open_item(ts_inference *f, ts_experiment *e, ts_inference
 {
     ts_tokenizer tokenizer = e->tokenizer;
     tokenizer.item = item;
-    *f = (ts_inference){.x = TS_ABSENT, .y = TS_ABSENT, .ids = TS_ABSENT};
+    *f = (ts_inference){.x = TS_ABSENT, .lengths = TS_ABSENT, .y = TS_ABSENT, .ids = TS_ABSENT};
     TS_TRY(ts_tokenizer_check(&tokenizer, err));
     if (!(f->graph = ts_graph_new(TS_F32)))
         return ts_out_of_memory(err, 0);

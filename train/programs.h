@@ -7,13 +7,19 @@
 /* Terms of a loss beside the reconstruction, and with it. */
 enum { TS_MAX_TERMS = TS_MAX_LOSSES + TS_MAX_MOTION_LOSSES, TS_MAX_PARTS = TS_MAX_TERMS + 1, TS_SCHEDULE_SLOTS = 6 };
 
+/* Padding. Where ts_experiment_pads, items may be shorter than their shape, and programs that compute losses take their
+ * lengths. A token counts where all its frames do, and a frame counts where its token does: what is left of an item by
+ * cropping it to whole tokens. All else of x is 0 to the encoder, whatever it holds, and has no part in losses,
+ * quantizer statistics or counts; its ids are -1. */
+
 /* The training programs. With accumulate == 1, `step` does everything; else `step` computes and adds up the gradients
  * of a micro-batch, and `apply` changes the weights. */
 typedef struct {
     ts_graph *graph, *apply_graph, *init_graph;
     ts_program *step, *apply, *init; /* apply: NULL without accumulation; init: NULL where nothing depends on data */
     ts_value x, schedule, random;    /* inputs of step; random is i64 [2]: seed, step */
-    ts_value apply_schedule, init_x, init_random;
+    ts_value lengths;                /* input of step, i32 [batch]: frames of each item; absent where all are full */
+    ts_value apply_schedule, init_x, init_random, init_lengths;
     ts_value loss, y, ids;
     ts_value norm, ok; /* of step, or of apply */
     struct {
@@ -35,16 +41,18 @@ void ts_schedule_fill(const ts_train_options *options, int64_t step, int64_t app
 /* Makes and seals the store alone, without gradients or optimizer state: for eval, encode, decode, inspect. */
 ts_status ts_experiment_make_store(ts_experiment *e, ts_error *err);
 
-typedef enum { TS_FORWARD, TS_ENCODE, TS_DECODE } ts_inference_kind;
+typedef enum { TS_FORWARD, TS_FORWARD_PADDED, TS_ENCODE, TS_DECODE } ts_inference_kind;
 
-/* One forward program for a batch of a given size: FORWARD x -> y, ids, losses; ENCODE x -> ids; DECODE ids -> y. */
+/* One forward program for a batch of a given size: FORWARD x -> y, ids, losses; FORWARD_PADDED x, lengths -> the same;
+ * ENCODE x -> ids; DECODE ids -> y. */
 typedef struct {
     ts_graph *graph;
     ts_program *program;
-    ts_value x, y, ids; /* those that the kind has; absent otherwise */
+    ts_value x, lengths, y, ids; /* those that the kind has; absent otherwise */
     struct {
         const char *name;
         ts_value value;
+        ts_value rows; /* []: how many frames or tokens it is the mean of; absent: all of the batch */
         double weight;
     } losses[TS_MAX_TERMS];
     int loss_count;

@@ -133,13 +133,15 @@ static double read_scalar(ts_program *program, ts_value v)
 }
 
 /* The first batch decides what depends on data: codebooks that start from its rows. */
-static ts_status initialise(trainer *t, const float *data, ts_error *err)
+static ts_status initialise(trainer *t, const ts_batch *batch, ts_error *err)
 {
     ts_training *p = &t->programs;
     int64_t random[2] = {t->e.top->seed, 0};
     if (t->state.initialised || !p->init)
         return TS_OK;
-    ts_program_set(p->init, p->init_x, data);
+    ts_program_set(p->init, p->init_x, batch->data);
+    if (p->init_lengths.graph)
+        ts_program_set(p->init, p->init_lengths, batch->lengths);
     ts_program_set(p->init, p->init_random, random);
     TS_TRY(run_program(t, p->init, err));
     t->state.initialised = true;
@@ -148,18 +150,20 @@ static ts_status initialise(trainer *t, const float *data, ts_error *err)
 
 /* One optimizer step: its micro-batches, then, with accumulation, the update. Losses are means over the micro-batches.
  */
-static ts_status take_step(trainer *t, const float *data, bool *ok, ts_error *err)
+static ts_status take_step(trainer *t, const ts_batch *batch, bool *ok, ts_error *err)
 {
     ts_training *p = &t->programs;
     const int64_t micro = train_of(t)->accumulate;
-    const int64_t stride = train_of(t)->batch / micro * ts_shape_count(t->e.tokenizer.item);
+    const int64_t items = train_of(t)->batch / micro, size = ts_shape_count(t->e.tokenizer.item);
     float schedule[TS_SCHEDULE_SLOTS];
     ts_schedule_fill(train_of(t), t->state.step, t->state.applied, schedule);
     t->metrics.loss = 0;
     memset(t->metrics.parts, 0, sizeof t->metrics.parts);
     for (int64_t i = 0; i < micro; i++) {
         int64_t random[2] = {t->e.top->seed, t->state.step * micro + i};
-        ts_program_set(p->step, p->x, data + i * stride);
+        ts_program_set(p->step, p->x, batch->data + i * items * size);
+        if (p->lengths.graph)
+            ts_program_set(p->step, p->lengths, batch->lengths + i * items);
         ts_program_set(p->step, p->schedule, schedule);
         ts_program_set(p->step, p->random, random);
         TS_TRY(run_program(t, p->step, err));
@@ -415,8 +419,8 @@ static ts_status loop(trainer *t, ts_error *err)
         ts_batch batch;
         bool ok;
         TS_TRY(ts_loader_next(t->loader, &batch, err));
-        TS_TRY(initialise(t, batch.data, err));
-        TS_TRY(take_step(t, batch.data, &ok, err));
+        TS_TRY(initialise(t, &batch, err));
+        TS_TRY(take_step(t, &batch, &ok, err));
         if (!ok)
             TS_TRY(handle_nonfinite(t, err));
         t->state.step++;

@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 
 #include "autograd/elementwise.h"
 #include "autograd/loss.h"
@@ -22,6 +23,11 @@ static ts_value l1(const ts_value *in) /* operands are multiples of 0.1: never e
 static ts_value smooth_l1(const ts_value *in)
 {
     return ts_smooth_l1(in[0], in[1], 0.7);
+}
+
+static ts_value smooth_l1_of_1(const ts_value *in)
+{
+    return ts_smooth_l1(in[0], in[1], 1);
 }
 
 static ts_value mse_masked(const ts_value *in)
@@ -154,6 +160,49 @@ Test(autograd_loss, a_mask_of_zeros_gives_zero)
 {
     ts_tensor none = {TS_F32, {1, {3}}, (float[]){0, 0, 0}};
     cr_assert_eq(value_of(mse_masked, 3, (ts_tensor[]){pair_x, pair_y, none}), 0);
+}
+
+/* Whatever stands in the rows that do not count: the gradient there is 0 to the last bit, and the others' is that of
+ * the rows that count alone. */
+Test(autograd_loss, a_mask_lets_no_gradient_through)
+{
+    static const struct {
+        ts_value (*masked)(const ts_value *in), (*plain)(const ts_value *in);
+    } losses[] = {{mse_masked, mse}, {l1_masked, l1}, {smooth_l1_masked, smooth_l1_of_1}};
+    static const char *const devices[] = {"ref", "cpu"};
+    for (int k = 0; k < 6; k++) {
+        ts_op_case some = TS_CASE("some", losses[k / 2].masked, TS_NORMAL(4, 3), TS_NORMAL(4, 3), TS_POSITIVE(4));
+        ts_op_case all = TS_CASE("all", losses[k / 2].plain, TS_NORMAL(2, 3), TS_NORMAL(2, 3));
+        ts_built_case a, b;
+        int64_t n;
+        built_case_open(&a, &some, devices[k % 2], TS_F32, true);
+        built_case_open(&b, &all, devices[k % 2], TS_F32, true);
+        for (int i = 0; i < 12; i++) {
+            bool counts = i / 3 == 0 || i / 3 == 2;
+            a.host[2][i / 3] = counts;
+            if (!counts)
+                a.host[0][i] = 1e9 * (i - 6);
+            else
+                for (int side = 0; side < 2; side++)
+                    b.host[side][i / 6 * 3 + i % 3] = a.host[side][i];
+        }
+        built_case_run(&a);
+        built_case_run(&b);
+        for (int side = 0; side < 2; side++) {
+            double *found = built_case_read(&a, a.gradient[side], &n),
+                   *wanted = built_case_read(&b, b.gradient[side], &n);
+            for (int i = 0; i < 12; i++) {
+                bool counts = i / 3 == 0 || i / 3 == 2;
+                double want = counts ? wanted[i / 6 * 3 + i % 3] : 0;
+                cr_expect(counts ? fabs(found[i] - want) < 1e-6 : found[i] == 0, "loss %d, element %d: %g, wanted %g",
+                          k / 2, i, found[i], want);
+            }
+            free(found);
+            free(wanted);
+        }
+        built_case_close(&a);
+        built_case_close(&b);
+    }
 }
 
 Test(autograd_loss, a_target_that_is_no_class_gives_nan)

@@ -247,11 +247,11 @@ static bool read_attributes(motion_case *t)
 
 /* ---- the step ---- */
 
-typedef ts_value difference(ts_value y, ts_value x);
+typedef ts_value difference(ts_value y, ts_value x, ts_value mask);
 
-static ts_value smooth_l1(ts_value y, ts_value x)
+static ts_value smooth_l1(ts_value y, ts_value x, ts_value mask)
 {
-    return ts_smooth_l1(y, x, 1);
+    return ts_smooth_l1_masked(y, x, 1, mask);
 }
 
 static difference *difference_of(motion_case *t)
@@ -259,10 +259,10 @@ static difference *difference_of(motion_case *t)
     if (strcmp(t->recon, "l1_smooth") == 0)
         return smooth_l1;
     if (strcmp(t->recon, "l2") == 0)
-        return ts_mse;
+        return ts_mse_masked;
     if (strcmp(t->recon, "l1") != 0)
         golden_fail(t->c, "recons_loss %s is not understood", t->recon);
-    return ts_l1;
+    return ts_l1_masked;
 }
 
 /* The columns that upstream's "velocity" loss takes. Those of the known representations must be the project's own; the
@@ -284,8 +284,9 @@ static ts_value total_loss(motion_case *t, ts_value y, const ts_quantized *q)
 {
     ts_motion_losses motion;
     ts_motion_layout layout = layout_of(t);
-    ts_value recon = difference_of(t)(y, t->in_x), commit = ts_quantized_total(q);
-    ts_motion_losses_build(&motion, &(ts_motion_weights){.position = t->vel}, &layout, difference_of(t), y, t->in_x);
+    ts_value recon = difference_of(t)(y, t->in_x, TS_ABSENT), commit = ts_quantized_total(q);
+    ts_motion_losses_build(&motion, &(ts_motion_weights){.position = t->vel}, &layout, difference_of(t), y, t->in_x,
+                           TS_ABSENT);
     cr_assert_eq(motion.count, 1);
     ts_value loss = ts_add(recon, ts_scale(motion.term[0].value, motion.term[0].weight));
     golden_graph_expect(&t->graph, recon, "recons_loss");

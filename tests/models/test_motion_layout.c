@@ -2,8 +2,10 @@
  * sums made here. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "autograd/differentiate.h"
 #include "autograd/elementwise.h"
 #include "autograd/loss.h"
 #include "autograd/program.h"
@@ -95,59 +97,106 @@ Test(models_motion_layout, of_real_motion)
 
 /* ---- losses ---- */
 
-enum { B = 2, T = 4, C = 251 };
+enum { B = 2, T = 5, C = 251 };
 
-static double mean_square(const float *d, int64_t order, ts_columns c)
+/* Mean over the columns c of the differences of this order whose frames all count; *rows: how many those are. */
+static double mean_square(const float *d, const float *mask, int64_t order, ts_columns c, int64_t *rows)
 {
     static const double factor[3][3] = {{1}, {-1, 1}, {1, -2, 1}};
     double sum = 0;
-    int64_t count = 0;
+    *rows = 0;
     for (int64_t b = 0; b < B; b++)
-        for (int64_t t = 0; t + order < T; t++)
-            for (int64_t i = c.first; i < c.first + c.count; i++, count++) {
+        for (int64_t t = b * T; t + order < b * T + T; t++) {
+            bool counts = true;
+            for (int64_t k = 0; k <= order; k++)
+                counts &= mask[t + k] != 0;
+            *rows += counts;
+            for (int64_t i = c.first; counts && i < c.first + c.count; i++) {
                 double e = 0;
                 for (int64_t k = 0; k <= order; k++)
-                    e += factor[order][k] * (double)d[(b * T + t + k) * C + i];
+                    e += factor[order][k] * (double)d[(t + k) * C + i];
                 sum += e * e;
             }
-    return sum / (double)count;
+        }
+    return *rows ? sum / (double)(*rows * c.count) : 0;
 }
 
-Test(models_motion_loss, terms_are_means_over_their_columns)
+static void expect_terms(const ts_motion_losses *l, ts_program *program, const float *d, const float *mask,
+                         const char *label)
 {
-    static float x[B * T * C], y[B * T * C], d[B * T * C];
-    for (int i = 0; i < B * T * C; i++)
-        x[i] = (float)(i % 7), y[i] = (float)(i * i % 11), d[i] = y[i] - x[i];
+    static const char *const names[4] = {"position", "velocity", "acceleration", "root"};
+    const ts_motion_layout *layout = ts_motion_layout_of(C);
+    for (int i = 0; i < 4; i++) {
+        float found, found_rows;
+        int64_t rows;
+        ts_program_get(program, l->term[i].value, &found);
+        double expected = mean_square(d, mask, i % 3, i == 3 ? layout->root : layout->positions, &rows);
+        cr_assert_str_eq(l->term[i].name, names[i]);
+        cr_assert_eq(l->term[i].weight, i + 1);
+        cr_assert_float_eq(found, expected, 1e-5 * expected, "%s: %s: %g, expected %g", label, names[i], (double)found,
+                           expected);
+        if (!l->term[i].rows.graph)
+            continue;
+        ts_program_get(program, l->term[i].rows, &found_rows);
+        cr_assert_eq((int64_t)found_rows, rows, "%s: %s: %g rows", label, names[i], (double)found_rows);
+    }
+}
+
+/* With this mask (NULL: without one), and in frames that do not count whatever there is: no gradient reaches them. */
+static void check_terms(const float *mask, const char *label)
+{
+    static float x[B * T * C], y[B * T * C], d[B * T * C], gradient[B * T * C];
+    static const float all[B * T] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    for (int i = 0; i < B * T * C; i++) {
+        x[i] = (float)(i % 7), y[i] = (float)(i * i % 11) + (mask && mask[i / C] == 0 ? 1e9f : 0), d[i] = y[i] - x[i];
+    }
     ts_device *device;
     ts_graph *g = ts_graph_new(TS_F32);
     ts_program *program;
     ts_motion_losses l;
-    const ts_motion_layout *layout = ts_motion_layout_of(C);
     cr_assert_eq(ts_device_open("ref", 1, &device, &err), TS_OK);
     ts_workspace *workspace = ts_workspace_new(device);
     ts_value in_y = ts_input(g, "y", TS_F32, ts_shape_of(B, T, C)),
-             in_x = ts_input(g, "x", TS_F32, ts_shape_of(B, T, C));
-    ts_motion_losses_build(&l, &(ts_motion_weights){1, 2, 3, 4}, layout, ts_mse, in_y, in_x);
+             in_x = ts_input(g, "x", TS_F32, ts_shape_of(B, T, C)), dy,
+             in_mask = mask ? ts_input(g, "mask", TS_F32, ts_shape_of(B, T)) : TS_ABSENT;
+    ts_motion_losses_build(&l, &(ts_motion_weights){1, 2, 3, 4}, ts_motion_layout_of(C), ts_mse_masked, in_y, in_x,
+                           in_mask);
     cr_assert_eq(l.count, 4);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
         ts_output(l.term[i].value, l.term[i].name);
+        ts_output(l.term[i].rows, "rows");
+    }
+    ts_value total = ts_add(ts_add(l.term[0].value, l.term[1].value), ts_add(l.term[2].value, l.term[3].value));
+    ts_differentiate(total, 1, &in_y, &dy);
+    ts_output(dy, "dy");
     cr_assert_eq(ts_program_new(g, workspace, &program, &err), TS_OK, "%s", err.text);
     ts_program_set(program, in_y, y);
     ts_program_set(program, in_x, x);
+    if (mask)
+        ts_program_set(program, in_mask, mask);
     cr_assert_eq(ts_program_run(program, &err), TS_OK, "%s", err.text);
-    static const char *const names[4] = {"position", "velocity", "acceleration", "root"};
-    for (int i = 0; i < 4; i++) {
-        float found;
-        ts_program_get(program, l.term[i].value, &found);
-        double expected = mean_square(d, i % 3, i == 3 ? layout->root : layout->positions);
-        cr_assert_str_eq(l.term[i].name, names[i]);
-        cr_assert_eq(l.term[i].weight, i + 1);
-        cr_assert_float_eq(found, expected, 1e-5 * expected, "%s: %g, expected %g", names[i], found, expected);
-    }
+    expect_terms(&l, program, d, mask ? mask : all, label);
+    ts_program_get(program, dy, gradient);
+    for (int i = 0; mask && i < B * T * C; i++)
+        if (mask[i / C] == 0)
+            cr_assert_eq(gradient[i], 0, "%s: frame %d", label, i / C);
     ts_program_free(program);
     ts_graph_free(g);
     ts_workspace_free(workspace);
     ts_device_close(device);
+}
+
+Test(models_motion_loss, terms_are_means_over_their_columns_and_the_frames_that_count)
+{
+    static const float masks[][B * T] = {{1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {1, 1, 1, 1, 1, 1, 1, 1, 0, 0},
+                                         {1, 1, 0, 0, 0, 1, 1, 1, 1, 0}, {1, 1, 0, 1, 1, 0, 1, 1, 1, 1},
+                                         {1, 0, 1, 0, 1, 0, 1, 0, 1, 0}, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0}};
+    check_terms(NULL, "without a mask");
+    for (int i = 0; i < 6; i++) {
+        char label[16];
+        snprintf(label, sizeof label, "mask %d", i);
+        check_terms(masks[i], label);
+    }
 }
 
 Test(models_motion_loss, nothing_asked_and_what_does_not_fit)
@@ -155,10 +204,11 @@ Test(models_motion_loss, nothing_asked_and_what_does_not_fit)
     ts_motion_losses l;
     ts_graph *g = ts_graph_new(TS_F32);
     ts_value x = ts_input(g, "x", TS_F32, ts_shape_of(B, T, C));
-    ts_motion_losses_build(&l, &(ts_motion_weights){0}, ts_motion_layout_of(C), ts_mse, x, x);
+    ts_motion_losses_build(&l, &(ts_motion_weights){0}, ts_motion_layout_of(C), ts_mse_masked, x, x, TS_ABSENT);
     cr_assert(l.count == 0 && ts_graph_check(g, &err) == TS_OK);
-    ts_motion_losses_build(&l, &(ts_motion_weights){.root = 1}, ts_motion_layout_of(263), ts_mse, x, x);
+    ts_motion_losses_build(&l, &(ts_motion_weights){.root = 1}, ts_motion_layout_of(263), ts_mse_masked, x, x,
+                           TS_ABSENT);
     cr_assert_neq(ts_graph_check(g, &err), TS_OK);
-    cr_assert_not_null(strstr(err.text, "[2, 4, 251], expected [B, T, 263]"), "%s", err.text);
+    cr_assert_not_null(strstr(err.text, "[2, 5, 251], expected [B, T, 263]"), "%s", err.text);
     ts_graph_free(g);
 }

@@ -193,6 +193,65 @@ Test(train_data_motion, short_clips_are_skipped_and_counted_held_or_refused)
     ts_dataset_close(data);
 }
 
+/* The whole clip, the mean behind it, and how long it is; the same in every epoch. */
+Test(train_data_motion, short_clips_are_padded_with_the_mean)
+{
+    write_tree();
+    ts_data_motion_options o = options();
+    o.short_clips = TS_SHORT_PAD;
+    ts_dataset *data = must_open(o, TS_SPLIT_TRAIN);
+    static const int32_t lengths[4] = {8, 8, 5, 8};
+    cr_assert_eq(data->count, 4);
+    cr_assert_eq(ts_dataset_skipped(data, NULL), 0);
+    for (int64_t i = 0; i < 4; i++) {
+        float x[WINDOW * COLUMNS], y[WINDOW * COLUMNS];
+        int32_t length = 0;
+        cr_assert_eq(ts_dataset_read_part(data, i, 9, x, &length, &err), TS_OK, "%s", err.text);
+        cr_assert_eq(length, lengths[i]);
+        cr_assert_eq(ts_dataset_read(data, i, 9, y, &err), TS_OK);
+        cr_assert_arr_eq(x, y, sizeof x);
+    }
+    float x[WINDOW * COLUMNS];
+    cr_assert_eq(ts_dataset_read(data, 2, 1, x, &err), TS_OK);
+    for (int64_t t = 0; t < WINDOW; t++)
+        for (int64_t c = 0; c < COLUMNS; c++)
+            cr_assert_eq(x[t * COLUMNS + c], t < 5 ? (value_of(2, t, c) - (float)(c + 1)) / (float)(1 << c) : 0);
+    write_clip("new_joint_vecs/clip_2.npy", 2, 4, COLUMNS); /* shorter than it was listed */
+    cr_assert_eq(ts_dataset_read(data, 2, 1, x, &err), TS_OK, "the next one in its place");
+    cr_assert_eq(ts_dataset_skipped(data, &err), 1);
+    cr_assert_not_null(strstr(err.text, "clip_2: 4 frames"), "%s", err.text);
+    ts_dataset_close(data);
+}
+
+Test(train_data_motion, the_length_is_that_of_the_clip_that_was_read)
+{
+    write_tree();
+    float x[20 * COLUMNS] = {NAN};
+    write_array("new_joint_vecs/clip_1.npy", TS_F32, ts_shape_of(8, COLUMNS), x);
+    ts_data_motion_options o = options();
+    o.short_clips = TS_SHORT_PAD;
+    o.normalize = false;
+    ts_dataset *data = must_open(o, TS_SPLIT_TRAIN);
+    int32_t length = 0;
+    cr_assert_eq(ts_dataset_read_part(data, 1, 0, x, &length, &err), TS_OK, "%s", err.text);
+    cr_assert(x[0] == value_of(2, 0, 0) && length == 5, "clip 2 for the broken clip 1: %d frames", length);
+    ts_dataset_close(data);
+}
+
+Test(train_data_motion, without_a_short_clip_there_are_no_lengths)
+{
+    write_tree();
+    ts_data_motion_options o = options();
+    o.short_clips = TS_SHORT_PAD;
+    ts_dataset *val = must_open(o, TS_SPLIT_VAL);
+    cr_assert_null(val->lengths);
+    float x[WINDOW * COLUMNS];
+    int32_t length = 0;
+    cr_assert_eq(ts_dataset_read_part(val, 1, 0, x, &length, &err), TS_OK, "%s", err.text);
+    cr_assert_eq(length, WINDOW);
+    ts_dataset_close(val);
+}
+
 Test(train_data_motion, a_clip_of_one_frame)
 {
     write_tree();

@@ -11,6 +11,7 @@
 typedef struct {
     int64_t count, broken; /* broken: the item with an error; -1: none */
     int slow_us;           /* for each item */
+    const int32_t *lengths;
 } made_up;
 
 static atomic_long reads_done;
@@ -28,6 +29,7 @@ static ts_status made_up_open(ts_dataset *data, const void *options, ts_error *e
     data->item = ts_shape_of(3, 1);
     data->sources = ((const made_up *)options)->count;
     data->own_split = true;
+    data->lengths = ((const made_up *)options)->lengths;
     return TS_OK;
 }
 
@@ -152,6 +154,37 @@ Test(train_loader, evaluation_is_in_order_once_with_a_short_last_batch)
     }
     ts_loader_close(loader);
     ts_dataset_close(data);
+}
+
+Test(train_loader, lengths_come_with_their_items)
+{
+    int32_t lengths[23];
+    for (int i = 0; i < 23; i++)
+        lengths[i] = 1 + i % 3;
+    made_up o = {.count = 23, .broken = -1, .lengths = lengths}, full = {.count = 23, .broken = -1};
+    ts_dataset *data = must_open_data(&o), *full_data = must_open_data(&full);
+    for (int64_t first = 0; first < 5; first += 4) {
+        ts_loader *loader = must_open(data, (ts_loader_options){.batch = 4, .train = true, .first_batch = first});
+        for (int b = 0; b < 30; b++) {
+            ts_batch batch = must_next(loader);
+            for (int i = 0; i < 4; i++)
+                cr_assert_eq(batch.lengths[i], lengths[(int)batch.data[3 * i]]);
+        }
+        ts_loader_close(loader);
+    }
+    ts_loader *loader = must_open(data, (ts_loader_options){.batch = 10, .buffers = 2});
+    for (int b = 0; b < 3; b++) {
+        ts_batch batch = must_next(loader);
+        for (int i = 0; i < 10; i++)
+            cr_assert_eq(batch.lengths[i], i < batch.count ? lengths[10 * b + i] : 0);
+    }
+    cr_assert_null(must_next(loader).lengths, "it is over");
+    ts_loader_close(loader);
+    loader = must_open(full_data, (ts_loader_options){.batch = 10});
+    cr_assert_null(must_next(loader).lengths, "all items are full");
+    ts_loader_close(loader);
+    ts_dataset_close(data);
+    ts_dataset_close(full_data);
 }
 
 Test(train_loader, a_batch_larger_than_the_evaluation)
@@ -285,15 +318,16 @@ Test(train_loader, two_loaders_share_a_data_set)
 
 Test(train_loader, every_allocation_may_fail)
 {
-    made_up o = {.count = 64, .broken = -1};
+    static const int32_t lengths[64];
+    made_up o = {.count = 64, .broken = -1, .lengths = lengths};
     ts_dataset *data = must_open_data(&o);
-    for (uint64_t n = 1; n <= 4; n++) {
+    for (uint64_t n = 1; n <= 5; n++) {
         ts_loader *loader;
         ts_alloc_fail_at(n);
         ts_status status = ts_loader_open(&loader, data, (ts_loader_options){.batch = 8, .train = true}, NULL);
         ts_alloc_fail_at(0);
-        cr_assert_eq(status, n <= 3 ? TS_ERR_RUNTIME : TS_OK);
-        cr_assert_eq(loader == NULL, n <= 3);
+        cr_assert_eq(status, n <= 4 ? TS_ERR_RUNTIME : TS_OK);
+        cr_assert_eq(loader == NULL, n <= 4);
         ts_loader_close(loader);
     }
     ts_dataset_close(data);
