@@ -51,6 +51,9 @@ static bool item_of_options(const ts_config *config, ts_shape *item, ts_range *r
     } else if (kind == &ts_dataset_motion) {
         const ts_data_motion_options *o = options;
         *item = ts_shape_of(o->window, o->columns);
+    } else if (kind == &ts_dataset_chains) {
+        const ts_data_chains_options *o = options;
+        *item = ts_shape_of(o->window, TS_CHAINS_COLUMNS);
     } else {
         return false;
     }

@@ -7,13 +7,9 @@
 #include "core/memory.h"
 #include "train/data_kinds.h"
 
-const ts_dataset_kind *const ts_dataset_kinds[] = {&ts_dataset_shapes,
-                                                   &ts_dataset_idx,
-                                                   &ts_dataset_cifar,
-                                                   &ts_dataset_folder,
-                                                   &ts_dataset_hdf5,
-                                                   &ts_dataset_motion,
-                                                   NULL};
+const ts_dataset_kind *const ts_dataset_kinds[] = {
+    &ts_dataset_shapes, &ts_dataset_idx,    &ts_dataset_cifar,  &ts_dataset_folder,
+    &ts_dataset_hdf5,   &ts_dataset_motion, &ts_dataset_chains, NULL};
 
 const char *const ts_on_error_names[] = {"stop", "skip", NULL};
 

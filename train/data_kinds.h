@@ -93,6 +93,24 @@ extern const ts_dataset_kind ts_dataset_motion;
 /* What the options say of the clips before one is seen: described->columns is 0 where they say nothing of that. As
  * ts_motion_describe, but that every error is one of usage. */
 ts_status ts_data_motion_describe(ts_motion *described, const ts_data_motion_options *options, ts_error *err);
+/* Generated motion for a start without any download: people who walk, turn, squat, jump, stand and wave, as windows of
+ * HumanML3D's 263 columns at 20 frames a second (train/person.h), normalised by the training clips' mean and deviation
+ * (of the first 256; deviations shared in groups of columns). */
+typedef struct {
+    int64_t count;      /* training clips */
+    int64_t val_count;  /* validation clips, all others */
+    ts_int_list frames; /* of the shortest and of the longest clip */
+    int64_t window;     /* frames of an item */
+    int64_t seed;       /* another seed, another collection */
+    int64_t cache_mb;   /* clips kept in memory, MiB; windows of the rest are made when asked for */
+} ts_data_chains_options;
+enum { TS_CHAINS_COLUMNS = 263 };
+extern const ts_dataset_kind ts_dataset_chains;
+
+/* Clip `index` of the collection that the options describe, *rows [*frames, 263], values and not normalised ones.
+ * Owner: the caller frees *rows with ts_free. Errors: out of memory. Thread: pure. */
+ts_status ts_chains_draw(const ts_data_chains_options *options, uint64_t index, int64_t *frames, float **rows,
+                         ts_error *err);
 
 /* What shapes makes, without a data set: image `index` of the collection, [size, size, channels] 8-bit pixels.
  * Errors: out of memory. Thread: pure. */

@@ -10,6 +10,7 @@
 
 #include "core/files/bytes.h"
 #include "core/text.h"
+#include "train/column_sums.h"
 
 /* ---- where things are ---- */
 
@@ -258,27 +259,7 @@ ts_status ts_motion_statistics_read(ts_motion_statistics *s, const ts_motion_tre
     return TS_OK;
 }
 
-/* Sums of x - shift and of its square, column by column. */
-typedef struct {
-    int64_t columns, frames;
-    double *shift, *sum, *square; /* [columns] */
-} sums;
-
-static void add_clip(sums *s, const ts_tensor *clip)
-{
-    const float *x = clip->data;
-    for (int64_t i = 0; s->frames == 0 && i < s->columns; i++)
-        s->shift[i] = (double)x[i]; /* of the data's own size, so that the squares do not cancel */
-    for (int64_t t = 0; t < clip->shape.dim[0]; t++, x += s->columns)
-        for (int64_t i = 0; i < s->columns; i++) {
-            double d = (double)x[i] - s->shift[i];
-            s->sum[i] += d;
-            s->square[i] += d * d;
-        }
-    s->frames += clip->shape.dim[0];
-}
-
-static ts_status add_clips(sums *s, const ts_motion_tree *tree, const ts_motion_ids *ids, ts_error *err)
+static ts_status add_clips(ts_column_sums *s, const ts_motion_tree *tree, const ts_motion_ids *ids, ts_error *err)
 {
     for (int64_t i = 0; i < ids->count; i++) {
         ts_npy clip;
@@ -286,7 +267,7 @@ static ts_status add_clips(sums *s, const ts_motion_tree *tree, const ts_motion_
         if (status == TS_ERR_DATA)
             continue;
         TS_TRY(status);
-        add_clip(s, &clip.tensor);
+        ts_column_sums_add(s, clip.tensor.data, clip.tensor.shape.dim[0]);
         ts_npy_close(&clip);
     }
     if (s->frames == 0)
@@ -300,19 +281,17 @@ static ts_status compute(ts_motion_statistics *s, const ts_motion_tree *tree, co
 {
     size_t n = (size_t)s->columns;
     float *mean = ts_arena_alloc(arena, n * sizeof *mean), *std = ts_arena_alloc(arena, n * sizeof *std);
-    double *room = ts_calloc(3 * n, sizeof *room);
-    if (!mean || !std || !room) {
-        ts_free(room);
-        return ts_out_of_memory(err, 3 * n * sizeof *room);
-    }
-    sums all = {.columns = s->columns, .shift = room, .sum = room + n, .square = room + 2 * n};
-    ts_status status = add_clips(&all, tree, ids, err);
-    for (size_t i = 0; status == TS_OK && i < n; i++) {
-        double m = all.sum[i] / (double)all.frames, var = all.square[i] / (double)all.frames - m * m;
-        mean[i] = (float)(all.shift[i] + m);
-        std[i] = var > 1e-12 * (1 + mean[i] * mean[i]) ? (float)sqrt(var) : 1;
-    }
-    ts_free(room);
+    if (!mean || !std)
+        return ts_out_of_memory(err, n * sizeof *mean);
+    ts_column_sums all;
+    ts_status status = ts_column_sums_init(&all, s->columns, err);
+    if (status == TS_OK)
+        status = add_clips(&all, tree, ids, err);
+    if (status == TS_OK)
+        ts_column_sums_result(&all, mean, std);
+    for (size_t i = 0; i < n; i++)
+        std[i] = std[i] > 0 ? std[i] : 1;
+    ts_column_sums_clear(&all);
     s->mean = mean;
     s->std = std;
     return status;

@@ -372,7 +372,8 @@ Test(train_commands, shipped_configs_plan)
     static const char *const names[] = {
         "images/mnist_fsq",    "images/mnist_vq",   "images/mnist_vq_ema",      "images/kodak_classic_vq_ema",
         "images/cifar_vq_ema", "images/shapes_fsq", "images/shapes_vq",         "motion/t2m_vqvae",
-        "motion/small_fsq",    "motion/small_vq",   "motion/motionmillion_fsq", "motion/motionmillion_fsq_causal"};
+        "motion/small_fsq",    "motion/small_vq",   "motion/motionmillion_fsq", "motion/motionmillion_fsq_causal",
+        "motion/chains_fsq"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[1000];
         ts_config *config;
