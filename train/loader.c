@@ -125,7 +125,7 @@ static ts_status check(const ts_dataset *data, const ts_loader_options *o, ts_er
     if (o->train && o->batch > data->count)
         return ts_fail(err, TS_ERR_USAGE,
                        "batch %" PRId64 " is larger than the data set, which has %" PRId64
-                       " items for training; lower train.batch, or take more crops of each image",
+                       " items for training; lower train.batch, or take more of each one (data.crops, data.windows)",
                        o->batch, data->count);
     return TS_OK;
 }

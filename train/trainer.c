@@ -31,7 +31,8 @@ typedef struct {
         int64_t step;
     } window; /* since the last metrics line, evaluations and checkpoints left out */
     int64_t rollbacks_since_save;
-    bool noted; /* the clips that evaluations leave out */
+    bool noted;       /* the clips that evaluations leave out */
+    int64_t left_out; /* items of the training data that were told of */
     ts_step_metrics metrics;
 } trainer;
 
@@ -370,6 +371,17 @@ static const char *reason_to_stop(const trainer *t)
     return NULL;
 }
 
+/* What is left out of training, told again whenever it has doubled. */
+static void note_left_out(trainer *t)
+{
+    ts_error first;
+    int64_t count = ts_dataset_skipped(t->e.train_data, &first);
+    if (count == 0 || count < 2 * t->left_out)
+        return;
+    ts_report_note(t->report, "left out of training: %" PRId64 " so far; the first: %s", count, first.text);
+    t->left_out = count;
+}
+
 static ts_status log_step(trainer *t, ts_error *err)
 {
     ts_step_metrics *m = &t->metrics;
@@ -381,6 +393,7 @@ static ts_status log_step(trainer *t, ts_error *err)
     if (!due(train_of(t)->log_every, t->state.step) && t->state.step != train_of(t)->steps)
         return TS_OK;
     TS_TRY(read_usage(t, err));
+    note_left_out(t);
     TS_TRY(ts_report_step(t->report, m, err));
     t->window.started = now();
     t->window.step = t->state.step;

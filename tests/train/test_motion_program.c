@@ -135,3 +135,142 @@ Test(train_motion_program, inspect_shows_the_layout_and_the_hashes)
         cr_expect(strstr(text, parts[i]), "%s is not in %s", parts[i], text);
     free(text);
 }
+
+/* ---- trees that are no good ---- */
+
+/* folder/NAME: an .npy of format 1.0 with this header and `bytes` bytes of zeros behind it. */
+static void write_raw(const char *name, const char *header, size_t bytes)
+{
+    static char file[8192];
+    size_t head = strlen(header) + 1, n = 10 + head;
+    cr_assert_leq(n + bytes, sizeof file);
+    memset(file, 0, sizeof file);
+    memcpy(file, "\x93NUMPY\1\0", 8);
+    file[8] = (char)(head & 255);
+    file[9] = (char)(head >> 8);
+    snprintf(file + 10, sizeof file - 10, "%s\n", header);
+    temp_write(&folder, name, file, n + bytes);
+}
+
+static void write_text(const char *name, const char *text)
+{
+    temp_write(&folder, name, text, strlen(text));
+}
+
+static void remove_file(const char *name)
+{
+    cr_assert_eq(remove(temp_path(&folder, name)), 0, "%s", name);
+}
+
+static const float zeros[COLUMNS], nans[COLUMNS] = {NAN};
+
+#define HEADER(descr, shape) "{'descr': '" descr "', 'fortran_order': False, 'shape': " shape ", }"
+
+typedef struct {
+    const char *name, *text; /* of the file that is written; what it holds, NULL: it is removed */
+    const char *header;      /* not a text, but an .npy with this header and 4000 bytes */
+    const float *row;        /* or an .npy of these COLUMNS floats */
+    const char *expected;
+} fault;
+
+static void damage(const fault *f)
+{
+    if (f->row)
+        write_npy(&folder, f->name, TS_F32, ts_shape_of(COLUMNS), f->row);
+    else if (f->header)
+        write_raw(f->name, f->header, 4000);
+    else if (f->text)
+        write_text(f->name, f->text);
+    else
+        remove_file(f->name);
+}
+
+/* One clip is broken, and the run is told to stop at such a one; or what all clips need is. */
+Test(train_motion_program, trees_that_are_no_good)
+{
+    static const char clip[] = "new_joint_vecs/0.npy";
+    static const fault faults[] = {
+        {"Mean.npy", .expected = "Mean.npy: missing, while"},
+        {"Std.npy", .expected = "Std.npy: missing, while"},
+        {"Std.npy", .row = zeros, .expected = "Std.npy: column 0: expected a deviation above 0, found 0; give it 1"},
+        {"Std.npy", .row = nans, .expected = "Std.npy: column 0: expected a deviation above 0, found nan"},
+        {"Mean.npy", .row = nans, .expected = "Mean.npy: column 0: expected a number, found nan"},
+        {"Mean.npy", .header = HEADER("<f4", "(1000,)"), .expected = "Mean.npy: expected"},
+        {"Std.npy", "no npy at all", .expected = "Std.npy: "},
+        {"train.txt", .expected = "train.txt: No such file"},
+        {"val.txt", .expected = "val.txt: No such file"},
+        {"train.txt", "", .expected = "train.txt: expected ids of clips, one a line, found none"},
+        {"val.txt", "\n \r\n", .expected = "val.txt: expected ids of clips, one a line, found none"},
+        {"train.txt", "0\nnowhere\n", .expected = "nowhere.npy: No such file"},
+        {"train.txt", "../../etc/passwd\n", .expected = "train.txt:1: expected the id of a clip"},
+        {clip, .header = HEADER(">f4", "(3, 251)"), .expected = "0.npy: big-endian"},
+        {clip, .header = HEADER("|O", "(3, 251)"), .expected = "0.npy: an array of Python objects"},
+        {clip, .header = HEADER("<i8", "(2, 250)"), .expected = "0.npy: expected floats [frames, columns], found i64"},
+        {clip, .header = HEADER("<f4", "(1000,)"), .expected = "0.npy: expected floats [frames, columns], found f32"},
+        {clip, .header = HEADER("<f4", "(3, 250)"), .expected = "0.npy: "},
+        {clip, .header = HEADER("<f4", "(0, 251)"), .expected = "0.npy: "},
+        {clip, .header = HEADER("<f4", "(30, 251)"), .expected = "0.npy: "},
+        {clip, .header = HEADER("<f4", "(-1, 251)"), .expected = "0.npy: "},
+        {clip, .header = HEADER("<f4", "(4611686018427387904, 251)"), .expected = "0.npy: "},
+        {clip, .header = HEADER("<f4", "(3, 251), 'descr': '<f8'"), .expected = "0.npy: "},
+        {clip, .header = "{'descr': __import__('os').system('true')}", .expected = "0.npy: "},
+        {clip, .header = "", .expected = "0.npy: "},
+        {clip, "\x93NUMPY\2\1\377\377\377\377", .expected = "0.npy: "},
+        {clip, "", .expected = "0.npy: "},
+    };
+    int count = 0;
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++, count++) {
+        write_motion_tree(&folder, CLIPS, FRAMES, COLUMNS);
+        write_motion_statistics(&folder, COLUMNS, 1, 2);
+        damage(&faults[i]);
+        TRAIN_REFUSED(3, faults[i].expected, "data.on_error=stop", "data.columns=251");
+    }
+    cr_assert_geq(count, 25);
+}
+
+Test(train_motion_program, clips_of_which_none_can_be_used)
+{
+    write_text("train.txt", "nowhere\nneither\n");
+    TRAIN_REFUSED(3, "train.txt: none of its 2 clips can be used; the first:", "data.on_error=skip");
+    write_npy(&folder, "new_joint_vecs/one.npy", TS_F32, ts_shape_of(1, COLUMNS), zeros);
+    write_text("train.txt", "one\none\n");
+    TRAIN_REFUSED(3, "train.txt: none of its 2 clips can be used; the first: clip one: 1 frames, shorter than",
+                  "seed=1");
+    TRAIN_REFUSED(3, "clip one: 1 frames, shorter than data.window=16; data.short=hold fills it up", "data.short=stop");
+    free(OUTPUT("train", config, "--run", kept_path(&folder, "held"), "--quiet", "data.short=hold"));
+    write_motion_tree(&folder, 1, FRAMES, COLUMNS);
+    float x[16 * COLUMNS] = {[15 * COLUMNS] = NAN};
+    write_npy(&folder, "new_joint_vecs/0.npy", TS_F32, ts_shape_of(16, COLUMNS), x);
+    write_motion_statistics(&folder, COLUMNS, 1, 2);
+    TRAIN_REFUSED(3, "0.npy: frame 15, column 0: expected a number, found nan", "data.on_error=skip", "data.windows=2");
+}
+
+/* The same that training refuses is refused by an evaluation; what it can do without it does not miss. */
+Test(train_motion_program, an_evaluation_of_trees_that_are_no_good)
+{
+    const char *last = train();
+    write_text("val.txt", "");
+    REFUSED(3, "val.txt: expected ids of clips, one a line, found none", "eval", last);
+    write_text("val.txt", "nowhere\n");
+    REFUSED(3, "nowhere.npy", "eval", last);
+    remove_file("val.txt");
+    REFUSED(3, "val.txt: No such file", "eval", last);
+    REFUSED(3, "expected a folder with motion", "eval", last, "data.path=/nowhere");
+    write_motion_tree(&folder, CLIPS, FRAMES, COLUMNS);
+    write_motion_statistics(&folder, COLUMNS, 1, 0);
+    remove_file("Mean.npy");
+    free(OUTPUT("eval", last));
+}
+
+Test(train_motion_program, what_is_left_out_of_training_is_told)
+{
+    write_text("train.txt", "0\nnowhere\n1\nneither\n2\n");
+    size_t bytes;
+    outcome o = RUN("train", config, "--run", kept_path(&folder, "run"));
+    char *log = file_content(kept_path(&folder, "run/log.txt"), &bytes);
+    cr_expect_eq(o.code, 0, "%s", o.err);
+    cr_expect(strstr(log, "left out of training: 2 so far; the first: "), "%s", log);
+    cr_expect(strstr(log, "nowhere.npy: No such file"), "%s", log);
+    free(log);
+    outcome_free(&o);
+}
