@@ -15,9 +15,10 @@
 
 typedef struct {
     const ts_file_list *list;
-    int64_t first, of;    /* every of-th clip, from number `first` on: a shard; 0 and 1 for all */
-    int64_t least_frames; /* that a clip must have when it is cut to whole tokens, which is at least one token */
-    bool stop;            /* a broken clip is an error; too short ones are left out all the same */
+    const ts_clip_maker *maker; /* NULL, or an empty one: the list is of files */
+    int64_t first, of;          /* every of-th clip, from number `first` on: a shard; 0 and 1 for all */
+    int64_t least_frames;       /* that a clip must have when it is cut to whole tokens, which is at least one token */
+    bool stop;                  /* a broken clip is an error; too short ones are left out all the same */
     void (*say)(void *context, const char *line); /* about a clip that is left out; NULL: nobody asks */
     void *context;
 } ts_clip_reader_options;
@@ -25,7 +26,7 @@ typedef struct {
 typedef struct {
     int64_t place;    /* in the list */
     const char *name; /* NULL: there are no more */
-    int64_t frames;   /* in the file */
+    int64_t frames;   /* in all */
     ts_clip_cut cut;
     const float *x; /* [cut.frames, columns], normalised; the reader's, until the next load. NULL: left out */
 } ts_clip;

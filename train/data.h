@@ -77,9 +77,17 @@ enum {
 uint64_t ts_draw_below(ts_draws *draws, uint64_t n); /* [0, n) */
 float ts_draw_uniform(ts_draws *draws);              /* [0, 1) */
 
+/* How clips that are in no file are made: clip number `place` of a list. Thread: any number at once. */
+typedef struct {
+    int64_t (*frames)(const void *state, int64_t place);
+    ts_status (*make)(const void *state, int64_t place, float *rows, ts_error *err); /* [frames, columns], values */
+    const void *state;                                                               /* lives as long as the list */
+} ts_clip_maker;
+
 /* Whole motion clips. */
 typedef struct {
-    ts_file_list files;      /* .npy, called by the clips' ids; to be read with ts_motion_file_open */
+    ts_file_list files;      /* .npy, called by the clips' ids; to be read with ts_motion_file_open, unless: */
+    ts_clip_maker maker;     /* not empty: names only; there are no files */
     bool stop;               /* at a clip that is broken; else it is left out and counted */
     char note[TS_DATA_NOTE]; /* as of a data set */
 } ts_clip_list;

@@ -2,6 +2,7 @@
  * Clip i of a collection, its length and every frame of it, follows from the seed and i alone, so that clips can be
  * made in any order, by any thread, in part, or again: a window of a clip that is not in memory is made from its own
  * frames and the two on either side that the smoothing of the heading looks at. */
+#include <stdio.h>
 #include <string.h>
 
 #include "core/text.h"
@@ -71,6 +72,11 @@ typedef struct {
     int64_t shortest, longest; /* frames */
 } collection;
 
+static collection collection_of(const ts_data_chains_options *o)
+{
+    return (collection){(uint64_t)o->seed, o->frames.value[0], o->frames.value[1]};
+}
+
 static const ts_motion_layout *layout(void)
 {
     return ts_motion_layout_of(COLUMNS);
@@ -117,7 +123,7 @@ static ts_status make_clips(const collection *c, uint64_t first, int64_t n, cons
 
 ts_status ts_chains_draw(const ts_data_chains_options *o, uint64_t index, int64_t *frames, float **out, ts_error *err)
 {
-    const collection c = {(uint64_t)o->seed, o->frames.value[0], o->frames.value[1]};
+    const collection c = collection_of(o);
     *frames = clip_frames(&c, index);
     *out = ts_calloc((size_t)(*frames * COLUMNS), sizeof **out);
     if (!*out)
@@ -173,7 +179,7 @@ enum { BLOCK = 32, STATISTICS = 256 };
 static ts_status add_clips(ts_column_sums *sums, const chains *m, int64_t count, float *room, ts_error *err)
 {
     const collection *c = &m->c;
-    if (m->first == 0 && m->cached >= count) {
+    if (m->values && m->first == 0 && m->cached >= count) {
         ts_column_sums_add(sums, m->values, m->start[count]);
         return TS_OK;
     }
@@ -220,22 +226,21 @@ static ts_status find_statistics(chains *m, int64_t count, ts_error *err)
     return status;
 }
 
-/* A model that is trained decides how values are normalised. */
-static ts_status take_trained(ts_dataset *data, chains *m, ts_error *err)
+/* A model that is trained decides how values are normalised. *own is what would be without it. */
+static ts_status check_trained(const ts_motion *trained, const ts_motion *own, char note[TS_DATA_NOTE], ts_error *err)
 {
     char where[200];
-    const ts_motion *trained = data->trained, own = m->known;
     if (trained->columns != COLUMNS || !trained->mean)
         return ts_fail(err, TS_ERR_DATA,
                        "data.kind=chains has frames of %d columns, normalised; the model was trained on %lld, %s",
                        COLUMNS, (long long)trained->columns, trained->mean ? "normalised" : "not normalised");
-    if (!ts_motion_same_values(&own, trained, where, sizeof where))
+    if (!ts_motion_same_values(own, trained, where, sizeof where))
         ts_text_append(
-            data->note, sizeof data->note, 0,
+            note, TS_DATA_NOTE, 0,
             "generated motion is not what the model was trained with (%s); the model's own mean and deviation "
             "are used",
             where);
-    return ts_motion_copy(&m->known, trained, &m->arena, err);
+    return TS_OK;
 }
 
 static ts_status find_motion(ts_dataset *data, chains *m, int64_t count, ts_error *err)
@@ -243,22 +248,31 @@ static ts_status find_motion(ts_dataset *data, chains *m, int64_t count, ts_erro
     m->known = (ts_motion){.known = true, .columns = COLUMNS, .layout = *layout()};
     data->motion = &m->known;
     TS_TRY(find_statistics(m, count, err));
-    return data->trained ? take_trained(data, m, err) : TS_OK;
+    if (!data->trained)
+        return TS_OK;
+    TS_TRY(check_trained(data->trained, &m->known, data->note, err));
+    return ts_motion_copy(&m->known, data->trained, &m->arena, err);
+}
+
+static ts_status check_frames(const ts_data_chains_options *o, ts_error *err)
+{
+    const int64_t *frames = o->frames.value;
+    if (o->frames.count != 2 || frames[0] > frames[1] || frames[0] < o->window)
+        return ts_fail(err, TS_ERR_USAGE,
+                       "data.frames: expected two numbers, at least data.window=%lld, the smaller one first",
+                       (long long)o->window);
+    return TS_OK;
 }
 
 static ts_status open_chains(ts_dataset *data, const void *options, ts_error *err)
 {
     const ts_data_chains_options *o = options;
-    const int64_t *frames = o->frames.value;
     bool val = data->split == TS_SPLIT_VAL;
-    if (o->frames.count != 2 || frames[0] > frames[1] || frames[0] < o->window)
-        return ts_fail(err, TS_ERR_USAGE,
-                       "data.frames: expected two numbers, at least data.window=%lld, the smaller one first",
-                       (long long)o->window);
+    TS_TRY(check_frames(o, err));
     chains *m = data->state = ts_calloc(1, sizeof *m);
     if (!m)
         return ts_out_of_memory(err, sizeof *m);
-    m->c = (collection){(uint64_t)o->seed, frames[0], frames[1]};
+    m->c = collection_of(o);
     m->first = val ? FIRST_VAL : 0;
     data->item = ts_shape_of(o->window, COLUMNS);
     data->own_split = true;
@@ -290,5 +304,71 @@ static void close_chains(ts_dataset *data)
     ts_free(m);
 }
 
+/* ---- whole clips ---- */
+
+/* Training clips first, then those of validation. */
+typedef struct {
+    collection c;
+    int64_t train;
+} clip_order;
+
+static uint64_t index_of(const clip_order *order, int64_t place)
+{
+    return place < order->train ? (uint64_t)place : FIRST_VAL + (uint64_t)(place - order->train);
+}
+
+static int64_t listed_frames(const void *state, int64_t place)
+{
+    const clip_order *order = state;
+    return clip_frames(&order->c, index_of(order, place));
+}
+
+static ts_status make_listed(const void *state, int64_t place, float *out, ts_error *err)
+{
+    const clip_order *order = state;
+    return make_rows(&order->c, index_of(order, place), 0, listed_frames(state, place), out, err);
+}
+
+static ts_status add_names(ts_file_list *files, const char *split, int64_t count, ts_error *err)
+{
+    for (int64_t i = 0; i < count; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s_%06lld", split, (long long)i);
+        TS_TRY(ts_file_list_add(files, name, "a generated clip, which is no file", err));
+    }
+    return TS_OK;
+}
+
+static ts_status compare_own(ts_clip_list *clips, const ts_data_chains_options *o, const ts_motion *model,
+                             ts_error *err)
+{
+    chains m = {.c = collection_of(o), .known = {.columns = COLUMNS}};
+    ts_status status = find_statistics(&m, o->count, err);
+    if (status == TS_OK)
+        status = check_trained(model, &m.known, clips->note, err);
+    ts_arena_clear(&m.arena);
+    return status;
+}
+
+static ts_status list_clips(ts_clip_list *clips, const void *options, const char *split, const ts_motion *model,
+                            ts_error *err)
+{
+    const ts_data_chains_options *o = options;
+    bool all = strcmp(split, "all") == 0, train = all || strcmp(split, "train") == 0;
+    bool val = all || strcmp(split, "val") == 0;
+    if (!train && !val)
+        return ts_fail(err, TS_ERR_USAGE, "data.kind=chains: expected the split train, val or all, found '%s'",
+                       TS_SHOWN(split));
+    TS_TRY(check_frames(o, err));
+    TS_TRY(compare_own(clips, o, model, err));
+    clip_order *order = ts_arena_alloc(&clips->files.arena, sizeof *order);
+    if (!order)
+        return ts_out_of_memory(err, sizeof *order);
+    *order = (clip_order){collection_of(o), train ? o->count : 0};
+    clips->maker = (ts_clip_maker){listed_frames, make_listed, order};
+    TS_TRY(add_names(&clips->files, "train", order->train, err));
+    return add_names(&clips->files, "val", val ? o->val_count : 0, err);
+}
+
 const ts_dataset_kind ts_dataset_chains = {
-    .table = &table, .open = open_chains, .read = read_chains, .close = close_chains};
+    .table = &table, .open = open_chains, .read = read_chains, .close = close_chains, .clips = list_clips};

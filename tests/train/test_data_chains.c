@@ -3,10 +3,12 @@
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/memory.h"
 #include "models/motion_features.h"
+#include "tests/train/run_program.h"
 #include "train/data_kinds.h"
 #include "train/person.h"
 
@@ -306,6 +308,60 @@ Test(train_data_chains, a_trained_model_decides)
     other.columns = 251;
     cr_assert_eq(ts_dataset_open_for(&data, &ts_dataset_chains, &small, TS_SPLIT_VAL, 0, &other, &err), TS_ERR_DATA);
     cr_assert_not_null(strstr(err.text, "the model was trained on 251"), "%s", err.text);
+}
+
+/* Whole clips: those of training, then those of validation, as they are drawn. */
+Test(train_data_chains, whole_clips)
+{
+    static const struct {
+        const char *split, *first, *last;
+        int64_t count;
+    } cases[] = {{"train", "train_000000", "train_000039", 40},
+                 {"val", "val_000000", "val_000009", 10},
+                 {"all", "train_000000", "val_000009", 50}};
+    static float rows[50 * C];
+    ts_dataset *data = must_open(small, TS_SPLIT_TRAIN, NULL);
+    for (int i = 0; i < 3; i++) {
+        ts_clip_list list = {0};
+        cr_assert_eq(ts_dataset_chains.clips(&list, &small, cases[i].split, data->motion, &err), TS_OK, "%s", err.text);
+        cr_assert(list.files.count == cases[i].count && !*list.note);
+        cr_assert_str_eq(list.files.name[0], cases[i].first);
+        cr_assert_str_eq(list.files.name[list.files.count - 1], cases[i].last);
+        for (int64_t k = 0; k < list.files.count; k++) {
+            int64_t frames, validation = k - (cases[i].count - 10);
+            bool val = i == 1 || (i == 2 && validation >= 0);
+            uint64_t index = val ? ((uint64_t)1 << 40) + (uint64_t)(i == 1 ? k : validation) : (uint64_t)k;
+            float *clip = must_draw(&small, index, &frames);
+            cr_assert_eq(list.maker.frames(list.maker.state, k), frames);
+            cr_assert_eq(list.maker.make(list.maker.state, k, rows, &err), TS_OK, "%s", err.text);
+            cr_assert_arr_eq(rows, clip, (size_t)(frames * C) * sizeof *clip);
+            ts_free(clip);
+        }
+        ts_file_list_clear(&list.files);
+    }
+    ts_clip_list list = {0};
+    cr_assert_eq(ts_dataset_chains.clips(&list, &small, "test", data->motion, &err), TS_ERR_USAGE);
+    cr_assert_not_null(strstr(err.text, "expected the split train, val or all, found 'test'"), "%s", err.text);
+    ts_dataset_close(data);
+}
+
+/* Trained for two steps and evaluated by whole clips, which are longer than windows. */
+Test(train_data_chains, a_run)
+{
+    temp_folder folder = temp_folder_make();
+    const char *run = kept_path(&folder, "run"), *last = kept_path(&folder, "run/checkpoints/last.h5");
+    char *text = OUTPUT("train", TESSERA_SOURCE "/configs/motion/chains_fsq.yaml", "--run", run, "train.steps=2",
+                        "train.batch=4", "model.width=8", "data.count=20", "data.val_count=5", "--quiet");
+    free(text);
+    text = OUTPUT("eval", last, "--json");
+    cr_assert_not_null(strstr(text, "\"clips\": 5, "), "%s", text);
+    cr_assert_null(strstr(text, "\"frames\": 320, "), "five windows: %s", text);
+    free(text);
+    outcome o = RUN("eval", last, "data.seed=7", "--json");
+    cr_assert(o.code == 0 && strstr(o.err, "the model's own mean and deviation are used"), "%s", o.err);
+    outcome_free(&o);
+    REFUSED(2, "data.frames: expected two numbers", "eval", last, "data.frames=[70, 60]");
+    temp_folder_remove(&folder);
 }
 
 static void expect_bad_frames(ts_data_chains_options o)
