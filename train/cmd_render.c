@@ -1,24 +1,28 @@
-/* tessera render: a motion as an animation, a film or a strip of poses. */
+/* tessera render: a motion, or a clip and its reconstruction, as an animation, a film or a strip of poses. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "core/files/npy.h"
 #include "core/text.h"
 #include "train/answer.h"
 #include "train/commands.h"
-#include "train/motion_render.h"
+#include "train/motion_pair.h"
+#include "train/motion_tree.h"
+#include "train/trained.h"
 
 enum { WIDTH = 480, HEIGHT = 480, TWO_WIDTH = 800, POSE_WIDTH = 130, POSE_HEIGHT = 210, LEAST = 64, MOST = 4096 };
 
-/* What was asked for. */
+/* What was asked for: motions in files, or a clip and what a checkpoint makes of it. */
 typedef struct {
-    const ts_motion_layout *layout;
+    ts_skeleton_show show;
+    ts_motion motion; /* of the files */
     ts_skeleton body[2];
-    int count;
+    ts_trained trained;
+    ts_motion_pair pair;
     ts_render_format format;
-    int64_t first; /* frame of the clip that is shown first */
     ts_arena arena;
 } scene;
 
@@ -65,48 +69,64 @@ static ts_status parse_frames(const char *text, int64_t frames, int64_t *first, 
     return TS_OK;
 }
 
-/* --- motions ------------------------------------------------------------------------------------------------------ */
+/* --- motions in files --------------------------------------------------------------------------------------------- */
 
-static ts_status check_columns(const ts_npy *npy, const ts_motion_layout *layout, const char *path, ts_error *err)
+static ts_status check_shape(const ts_npy *npy, const char *path, ts_error *err)
 {
     const ts_shape shape = npy->tensor.shape;
-    if (npy->tensor.dtype != TS_F32 || shape.rank != 2 || shape.dim[0] < 1)
-        return ts_fail(err, TS_ERR_DATA, "%s: expected floats [frames, columns], found %s %s", path,
-                       ts_dtype_name(npy->tensor.dtype), ts_shape_print(shape).text);
-    if (layout && layout->columns != shape.dim[1])
-        return ts_fail(err, TS_ERR_DATA, "%s: %" PRId64 " columns, the layout %s has %" PRId64, path, shape.dim[1],
-                       layout->name, layout->columns);
-    return TS_OK;
+    if (npy->tensor.dtype == TS_F32 && shape.rank == 2 && shape.dim[0] > 0)
+        return TS_OK;
+    return ts_fail(err, TS_ERR_DATA, "%s: expected floats [frames, columns], found %s %s", path,
+                   ts_dtype_name(npy->tensor.dtype), ts_shape_print(shape).text);
 }
 
 /* The layout that was named, or the one with as many columns. */
-static ts_status choose_layout(scene *s, const char *typed, const ts_npy *npy, const char *path, ts_error *err)
+static ts_status choose_layout(scene *s, const char *typed, int64_t columns, const char *path, ts_error *err)
 {
-    s->layout = typed ? ts_motion_layout_find(typed) : NULL;
-    if (typed && !s->layout)
-        return ts_fail(err, TS_ERR_USAGE, "--layout %s: expected humanml3d, kit or motionmillion", TS_SHOWN(typed));
-    TS_TRY(check_columns(npy, s->layout, path, err));
-    if (!s->layout && !(s->layout = ts_motion_layout_of(npy->tensor.shape.dim[1])))
+    ts_status status = ts_motion_describe(&s->motion, typed ? typed : "auto", 0, columns, err);
+    if (status == TS_ERR_DATA)
+        ts_error_prefix(err, "%s", path);
+    TS_TRY(status);
+    if (!ts_motion_layout_known(&s->motion))
         return ts_fail(err, TS_ERR_USAGE,
                        "%s: no known motion has %" PRId64 " columns (humanml3d 263, kit 251, motionmillion 272); say "
                        "what they are with --layout",
-                       path, npy->tensor.shape.dim[1]);
+                       path, columns);
     return TS_OK;
 }
 
-/* One more body, from a file. The first one decides the layout and how turns are counted. */
+static ts_status same_columns(const scene *s, int64_t columns, const char *path, ts_error *err)
+{
+    return s->motion.columns == columns
+               ? TS_OK
+               : ts_fail(err, TS_ERR_DATA, "%s: %" PRId64 " columns, the first motion has %" PRId64, path, columns,
+                         s->motion.columns);
+}
+
+/* One more body. The first one decides the layout and how turns are counted. */
 static ts_status add_motion(scene *s, const char *path, const char *layout, ts_error *err)
 {
     ts_npy npy;
-    ts_skeleton *body = &s->body[s->count];
+    const bool first = s->show.count == 0;
+    ts_skeleton *body = &s->body[s->show.count];
     TS_TRY(ts_npy_open(&npy, path, err));
-    ts_status status = s->count ? check_columns(&npy, s->layout, path, err) : choose_layout(s, layout, &npy, path, err);
+    ts_status status = check_shape(&npy, path, err);
+    const int64_t *dim = npy.tensor.shape.dim;
     if (status == TS_OK)
-        status = ts_skeleton_of(body, s->layout, npy.tensor.data, npy.tensor.shape.dim[0], NULL, NULL,
-                                s->count ? &s->body[0].yaw : NULL, path, err);
-    s->count++;
+        status = first ? choose_layout(s, layout, dim[1], path, err) : same_columns(s, dim[1], path, err);
+    if (status == TS_OK)
+        status = ts_skeleton_of(body, &s->motion.layout, npy.tensor.data, dim[0], NULL, NULL,
+                                first ? NULL : &s->body[0].yaw, path, err);
+    if (status == TS_OK)
+        s->show.body[s->show.count++] = body;
     ts_npy_close(&npy);
     return status;
+}
+
+static bool ends_in(const char *path, const char *ending)
+{
+    size_t n = strlen(path), m = strlen(ending);
+    return n > m && strcasecmp(path + n - m, ending) == 0;
 }
 
 /* "walk" of "some/walk.npy" */
@@ -116,32 +136,119 @@ static char *clip_name(const char *path, ts_arena *arena)
     return ts_arena_format(arena, "%.*s", dot && dot > name ? (int)(dot - name) : (int)strlen(name), name);
 }
 
+static ts_status take_motions(scene *s, const ts_arguments *a, ts_error *err)
+{
+    const char *path = ts_arguments_positional(a, 0), *other = ts_arguments_text(a, "beside");
+    if (a->override_count)
+        return ts_fail(err, TS_ERR_USAGE, "%s: is for a checkpoint with a clip; here is a motion alone",
+                       TS_SHOWN(a->overrides[0]));
+    if (ends_in(path, ".h5"))
+        return ts_fail(err, TS_ERR_USAGE, "%s: a checkpoint needs a clip to reconstruct: tessera render %s CLIP -o %s",
+                       TS_SHOWN(path), TS_SHOWN(path), TS_SHOWN(ts_arguments_text(a, "output")));
+    TS_TRY(add_motion(s, path, ts_arguments_text(a, "layout"), err));
+    s->show.title = clip_name(path, &s->arena);
+    if (!other)
+        return TS_OK;
+    TS_TRY(add_motion(s, other, NULL, err));
+    s->show.label[0] = clip_name(path, &s->arena);
+    s->show.label[1] = clip_name(other, &s->arena);
+    if (!s->show.label[0] || !s->show.label[1])
+        return ts_out_of_memory(err, strlen(other));
+    if (strcmp(s->show.label[0], s->show.label[1]) == 0) {
+        s->show.label[0] = "original";
+        s->show.label[1] = "reconstruction";
+    }
+    return TS_OK;
+}
+
+/* --- a clip and its reconstruction -------------------------------------------------------------------------------- */
+
+/* The path of the clip that the data call so. */
+static ts_status find_clip(const char **path, scene *s, const char *id, ts_error *err)
+{
+    ts_clip_list clips = {0};
+    ts_status status = ts_experiment_clips(&s->trained.experiment, "all", &clips, err);
+    for (int64_t i = 0; status == TS_OK && !*path && i < clips.files.count; i++)
+        if (strcmp(clips.files.name[i], id) == 0 && !(*path = ts_arena_strdup(&s->arena, clips.files.path[i])))
+            status = ts_out_of_memory(err, strlen(clips.files.path[i]));
+    if (status == TS_OK && !*path)
+        status = ts_fail(err, TS_ERR_DATA,
+                         "%s: the data have no clip of that name among their %" PRId64 ", the first of which is %s; a "
+                         "file ends in .npy",
+                         TS_SHOWN(id), clips.files.count, TS_SHOWN(clips.files.name[0]));
+    ts_file_list_clear(&clips.files);
+    return status;
+}
+
+static ts_status take_file(scene *s, const char *path, ts_error *err)
+{
+    ts_npy clip;
+    TS_TRY(ts_motion_file_open(&clip, path, s->trained.experiment.motion.columns, err));
+    ts_status status = ts_motion_pair_make(&s->pair, &s->trained.experiment, s->trained.ema, path, clip.tensor.data,
+                                           clip.tensor.shape.dim[0], 0, err);
+    ts_npy_close(&clip);
+    return status;
+}
+
+/* Data without clips have windows, which have numbers. */
+static ts_status take_window(scene *s, const char *typed, ts_error *err)
+{
+    char *end;
+    ts_experiment *e = &s->trained.experiment;
+    TS_TRY(ts_experiment_open_data(e, TS_SPLIT_VAL, err));
+    long long index = strtoll(typed, &end, 10);
+    if (end == typed || *end || index < 0 || index >= e->val_data->count)
+        return ts_fail(err, TS_ERR_USAGE,
+                       "%s: expected a file .npy, or the number of a validation window, 0 to %" PRId64
+                       ": the checkpoint's data have no clips with names",
+                       TS_SHOWN(typed), e->val_data->count - 1);
+    s->show.title = ts_arena_format(&s->arena, "validation window %lld", index);
+    return ts_motion_pair_window(&s->pair, e, s->trained.ema, index, 0, err);
+}
+
+static ts_status take_clip(scene *s, const ts_arguments *a, ts_error *err)
+{
+    const char *typed = ts_arguments_positional(a, 1), *path = NULL;
+    if (ts_arguments_given(a, "layout") || ts_arguments_given(a, "beside"))
+        return ts_fail(err, TS_ERR_USAGE,
+                       "--layout and --beside are for a motion alone; a checkpoint knows what columns mean, and its "
+                       "reconstruction is what is drawn beside a clip");
+    TS_TRY(ts_trained_open(&s->trained, a, err));
+    if (!ts_motion_layout_known(&s->trained.experiment.motion))
+        return ts_fail(err, TS_ERR_USAGE, "%s: is no model of motion whose columns are known",
+                       ts_arguments_positional(a, 0));
+    s->show.title = typed;
+    if (ends_in(typed, ".npy"))
+        s->show.title = clip_name(path = typed, &s->arena);
+    else if (ts_experiment_has_clips(&s->trained.experiment))
+        TS_TRY(find_clip(&path, s, typed, err));
+    TS_TRY(path ? take_file(s, path, err) : take_window(s, typed, err));
+    ts_motion_pair_show(&s->pair, &s->show);
+    return TS_OK;
+}
+
 /* --- the picture -------------------------------------------------------------------------------------------------- */
 
 static ts_status crop(scene *s, const char *frames, ts_error *err)
 {
-    int64_t first = 0, last = s->body[0].frames;
-    for (int i = 1; i < s->count; i++)
-        last = s->body[i].frames < last ? s->body[i].frames : last;
+    int64_t first = 0, last = ts_skeleton_show_frames(&s->show);
     if (frames)
         TS_TRY(parse_frames(frames, last, &first, &last, err));
-    s->first = first;
-    for (int i = 0; i < s->count; i++)
-        ts_skeleton_crop(&s->body[i], first, last - first);
+    s->show.first = first;
+    ts_skeleton *const all[] = {&s->body[0], &s->body[1], &s->pair.original, &s->pair.reconstruction};
+    for (int i = 0; i < 4; i++)
+        if (all[i]->frames)
+            ts_skeleton_crop(all[i], first, last - first);
     return TS_OK;
 }
 
-static ts_status fill_show(ts_skeleton_show *show, const scene *s, const ts_arguments *a, ts_error *err)
+static ts_status fill_show(scene *s, const ts_arguments *a, ts_error *err)
 {
-    bool strip = s->format == TS_RENDER_PNG;
-    show->count = s->count;
-    show->first = s->first;
-    show->fps = ts_arguments_given(a, "fps") ? ts_arguments_real(a, "fps") : s->layout->fps;
-    show->width = strip ? POSE_WIDTH : s->count > 1 ? TWO_WIDTH : WIDTH;
-    show->height = strip ? POSE_HEIGHT : HEIGHT;
-    for (int i = 0; i < s->count; i++)
-        show->body[i] = &s->body[i];
-    return ts_arguments_given(a, "size") ? parse_size(ts_arguments_text(a, "size"), show, err) : TS_OK;
+    const bool strip = s->format == TS_RENDER_PNG;
+    s->show.fps = ts_arguments_given(a, "fps") ? ts_arguments_real(a, "fps") : s->show.body[0]->layout->fps;
+    s->show.width = strip ? POSE_WIDTH : s->show.count > 1 ? TWO_WIDTH : WIDTH;
+    s->show.height = strip ? POSE_HEIGHT : HEIGHT;
+    return ts_arguments_given(a, "size") ? parse_size(ts_arguments_text(a, "size"), &s->show, err) : TS_OK;
 }
 
 static ts_status answer(const char *path, const scene *s, const ts_rendered *r, bool json, ts_error *err)
@@ -149,30 +256,22 @@ static ts_status answer(const char *path, const scene *s, const ts_rendered *r, 
     json_t *all = json_object();
     json_object_set_new(all, "output", json_string(path));
     json_object_set_new(all, "format", json_string(ts_render_format_names[s->format]));
-    json_object_set_new(all, "layout", json_string(s->layout->name));
+    json_object_set_new(all, "layout", json_string(s->show.body[0]->layout->name));
     json_object_set_new(all, "pictures", json_integer(r->pictures));
     json_object_set_new(all, "fps", r->fps > 0 ? json_real(r->fps) : json_null());
     json_object_set_new(all, "size", json_pack("[i, i]", r->width, r->height));
+    if (s->pair.original.frames)
+        json_object_set_new(all, "mpjpe_mm", ts_answer_real(s->pair.mpjpe_mm));
     return ts_answer_show(all, json, stdout, err);
 }
 
-static ts_status render_motion(scene *s, const ts_arguments *a, ts_skeleton_show *show, ts_error *err)
+static void close_scene(scene *s)
 {
-    const char *path = ts_arguments_positional(a, 0), *other = ts_arguments_text(a, "beside");
-    TS_TRY(add_motion(s, path, ts_arguments_text(a, "layout"), err));
-    show->title = clip_name(path, &s->arena);
-    if (!other)
-        return TS_OK;
-    TS_TRY(add_motion(s, other, NULL, err));
-    show->label[0] = clip_name(path, &s->arena);
-    show->label[1] = clip_name(other, &s->arena);
-    if (!show->label[0] || !show->label[1])
-        return ts_out_of_memory(err, strlen(other));
-    if (strcmp(show->label[0], show->label[1]) == 0) {
-        show->label[0] = "original";
-        show->label[1] = "reconstruction";
-    }
-    return TS_OK;
+    ts_skeleton_clear(&s->body[0]);
+    ts_skeleton_clear(&s->body[1]);
+    ts_motion_pair_clear(&s->pair);
+    ts_trained_close(&s->trained);
+    ts_arena_clear(&s->arena);
 }
 
 ts_status ts_cmd_render(const ts_arguments *a, int *exit_code, ts_error *err)
@@ -180,21 +279,18 @@ ts_status ts_cmd_render(const ts_arguments *a, int *exit_code, ts_error *err)
     (void)exit_code;
     const char *output = ts_arguments_text(a, "output");
     scene s = {0};
-    ts_skeleton_show show = {0};
     ts_rendered rendered;
     ts_status status = ts_render_format_of(output, &s.format, err);
     if (status == TS_OK)
-        status = render_motion(&s, a, &show, err);
+        status = ts_arguments_positional(a, 1) ? take_clip(&s, a, err) : take_motions(&s, a, err);
     if (status == TS_OK)
         status = crop(&s, ts_arguments_text(a, "frames"), err);
     if (status == TS_OK)
-        status = fill_show(&show, &s, a, err);
+        status = fill_show(&s, a, err);
     if (status == TS_OK)
-        status = ts_motion_render(output, &show, &rendered, err);
+        status = ts_motion_render(output, &s.show, &rendered, err);
     if (status == TS_OK)
         status = answer(output, &s, &rendered, ts_arguments_flag(a, "json"), err);
-    for (int i = 0; i < s.count; i++)
-        ts_skeleton_clear(&s.body[i]);
-    ts_arena_clear(&s.arena);
+    close_scene(&s);
     return status;
 }

@@ -124,11 +124,17 @@ static const ts_positional join_words[] = {
     {"SHARD", "file that encode --shard wrote; all of them, in any order", TS_POSITIONAL_MANY}, {0}};
 static const ts_argument_option join_options[] = {OUTPUT("TOKENS.h5", "file for the tokens of all"), JSON, {0}};
 
-static const ts_positional render_words[] = {{"MOTION", "a motion, .npy of [frames, columns]", TS_POSITIONAL_ONE}, {0}};
+static const ts_positional render_words[] = {
+    {"MOTION", "a motion, .npy of [frames, columns]; or, before CLIP, a checkpoint", TS_POSITIONAL_ONE},
+    {"CLIP", "a clip, .npy or its name in the data, to draw beside what the checkpoint makes of it",
+     TS_POSITIONAL_OPTIONAL},
+    {0},
+};
 static const ts_argument_option render_options[] = {
     OUTPUT("OUTPUT", "an animation .gif, a film .mp4, or a strip of poses .png"),
     TEXT("beside", "OTHER", NULL, "another motion of the same columns, drawn beside it"),
-    TEXT("layout", "NAME", NULL, "what the columns mean: humanml3d, kit, motionmillion; else their number tells"),
+    TEXT("layout", "NAME|FILE", NULL,
+         "what the columns mean: humanml3d, kit, motionmillion or a YAML file; else their number tells"),
     {.argument = "F",
      .option = {.name = "fps",
                 .type = TS_OPTION_REAL,
@@ -137,6 +143,8 @@ static const ts_argument_option render_options[] = {
                 .help = "frames a second of the motion; else those of the layout"}},
     TEXT("frames", "FIRST:END", NULL, "only these frames, END left out; either may be missing"),
     TEXT("size", "WxH", NULL, "pixels of the picture, or of one pose of a strip"),
+    FLAG("no-ema", "use the weights themselves where the run has moving averages of them"),
+    WHERE,
     JSON,
     {0},
 };
@@ -185,8 +193,8 @@ static const ts_command commands[] = {
     {"decode", "tokens to images or motion", decode_words, decode_options, true, ts_cmd_decode},
     {"join", "shards of tokens to one file, as it would be without shards", join_words, join_options, false,
      ts_cmd_join},
-    {"render", "a motion as an animation, a film or a strip of poses", render_words, render_options, false,
-     ts_cmd_render},
+    {"render", "motion, or a clip beside its reconstruction, as an animation, a film or a strip of poses", render_words,
+     render_options, true, ts_cmd_render},
     {"plan", "parameters, arithmetic, memory and time of a config, before anything is trained", plan_words,
      plan_options, true, ts_cmd_plan},
     {"inspect", "what is in a checkpoint or a file of tokens, verified", inspect_words, inspect_options, false,

@@ -91,6 +91,8 @@ static const ts_option options_list[] = {
      .help = "motion: evaluate whole clips, of any length, and not windows of them"},
     INT("eval_frames", eval_frames, "4096", 1, 1 << 24, NULL,
         "motion: frames of a clip that is evaluated, encoded or decoded in one go; a longer one in pieces"),
+    INT("picture_frames", picture_frames, "120", 0, 1 << 16, NULL,
+        "motion: frames of the validation clip that every evaluation draws beside its reconstruction; 0: no pictures"),
     INT("patience", patience, "0", 0, 1e9, NULL, "stop after so many evaluations without a new best; 0: never"),
     REAL("max_time", max_time, "0", 0, 1e9, NULL, "stop, with a checkpoint, after so many seconds; 0: never"),
     CHOICE("best", best, "mse", metrics, NULL, "validation metric that decides what best.h5 is"),

@@ -37,8 +37,9 @@ typedef struct {
     int64_t log_every, eval_every, checkpoint_every, eval_batch, eval_limit, patience;
     bool eval_clips;     /* motion: by whole clips, not by windows */
     int64_t eval_frames; /* of a motion clip that is run in one go; at least a token's */
-    double max_time;     /* seconds; 0: none */
-    int best;            /* ts_best_metric */
+    int64_t picture_frames;
+    double max_time; /* seconds; 0: none */
+    int best;        /* ts_best_metric */
 } ts_train_options;
 
 extern const ts_option_table ts_train_table;

@@ -12,6 +12,7 @@
 #include "train/dump.h"
 #include "train/evaluate.h"
 #include "train/loader.h"
+#include "train/motion_pictures.h"
 #include "train/programs.h"
 #include "train/report.h"
 #include "train/signals.h"
@@ -33,6 +34,7 @@ typedef struct {
     int64_t rollbacks_since_save;
     bool noted;       /* the clips that evaluations leave out */
     int64_t left_out; /* items of the training data that were told of */
+    ts_error undrawn; /* why there was no picture of motion the last time */
     ts_step_metrics metrics;
 } trainer;
 
@@ -301,6 +303,25 @@ static ts_status draw_pictures(trainer *t, const float *originals, const float *
     return ts_report_usage(t->report, name, v->counts, v->usage.codes, err);
 }
 
+/* Pictures of motion are nice to have: where there are none, a note says why, once for each reason, and training goes
+ * on. */
+static void draw_motion(trainer *t)
+{
+    char name[64], about[64];
+    ts_error why = {0};
+    if (train_of(t)->picture_frames == 0 || !ts_has_motion_pictures(&t->e))
+        return;
+    snprintf(name, sizeof name, "pictures/step_%06" PRId64, t->state.step);
+    snprintf(about, sizeof about, "step %" PRId64, t->state.step);
+    const char *stem = ts_report_path(t->report, name);
+    if (!stem ||
+        ts_motion_pictures(&t->e, train_of(t)->ema > 0, train_of(t)->picture_frames, stem, about, &why) == TS_OK)
+        return;
+    if (strcmp(why.text, t->undrawn.text) != 0)
+        ts_report_note(t->report, "no picture of motion: %s", why.text);
+    t->undrawn = why;
+}
+
 /* How many validation images to show, with what became of them. */
 static int64_t samples_of(const trainer *t)
 {
@@ -345,6 +366,7 @@ static ts_status evaluate(trainer *t, ts_error *err)
     t->state.evaluated_step = t->state.step;
     TS_GO(ts_report_evaluation(t->report, t->state.step, TS_SPLIT_VAL, &v, best, err));
     TS_GO(draw_pictures(t, pictures, pictures + samples * item, samples, &v, err));
+    draw_motion(t);
     if (best)
         TS_GO(save(t, "checkpoints/best.h5", err));
 out:
