@@ -126,7 +126,8 @@ static const ts_argument_option join_options[] = {OUTPUT("TOKENS.h5", "file for 
 
 static const ts_positional render_words[] = {
     {"MOTION", "a motion, .npy of [frames, columns]; or, before CLIP, a checkpoint", TS_POSITIONAL_ONE},
-    {"CLIP", "a clip, .npy or its name in the data, to draw beside what the checkpoint makes of it",
+    {"CLIP",
+     "what the checkpoint is to reconstruct: a file .npy, a clip of its data, the number of a validation window",
      TS_POSITIONAL_OPTIONAL},
     {0},
 };

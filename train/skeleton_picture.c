@@ -524,29 +524,39 @@ static int64_t pose_frame(const ts_skeleton_show *show, int pose, int poses)
     return ts_pose_frame(ts_skeleton_show_frames(show), pose, poses);
 }
 
-static void paint_strip(ts_skeleton_painter *p, int poses, double top)
+/* Of one row of a strip: a label above the bodies. */
+static int row_height(const ts_skeleton_show *show)
+{
+    return show->height + (show->label[0] ? LABEL_HEIGHT : 0);
+}
+
+static void paint_row(ts_skeleton_painter *p, int i, int poses, double top)
 {
     const ts_skeleton_show *show = p->show;
     cairo_t *cr = p->cr;
-    clear_surface(cr);
-    for (int k = 0; k < poses; k++)
-        for (int i = 0; i < show->count; i++) {
-            p->panel[i].x = k * (double)show->width;
-            p->panel[i].y = top + i * (double)show->height;
-            cairo_save(cr);
-            cairo_rectangle(cr, p->panel[i].x, p->panel[i].y, show->width, show->height);
-            cairo_clip(cr);
-            paint_panel(p, i, pose_frame(show, k, poses), i);
-            cairo_restore(cr);
-        }
-    for (int i = 0; i < show->count; i++) {
-        if (!show->label[i])
-            continue;
-        font(cr, false);
-        use(cr, ink, 0);
-        write_text(cr, MARGIN, top + i * (double)show->height + 12, 12, TO_THE_LEFT, show->label[i]);
+    for (int k = 0; k < poses; k++) {
+        p->panel[i].x = k * (double)show->width;
+        p->panel[i].y = top + row_height(show) - show->height;
+        cairo_save(cr);
+        cairo_rectangle(cr, p->panel[i].x, p->panel[i].y, show->width, show->height);
+        cairo_clip(cr);
+        paint_panel(p, i, pose_frame(show, k, poses), i);
+        cairo_restore(cr);
     }
-    double bottom = top + show->count * (double)show->height;
+    if (!show->label[i])
+        return;
+    font(cr, false);
+    use(cr, ink, 0);
+    write_text(cr, MARGIN, top + 12, 12, TO_THE_LEFT, show->label[i]);
+}
+
+static void paint_strip(ts_skeleton_painter *p, int poses, double top)
+{
+    const ts_skeleton_show *show = p->show;
+    const double bottom = top + (double)show->count * row_height(show);
+    clear_surface(p->cr);
+    for (int i = 0; i < show->count; i++)
+        paint_row(p, i, poses, top + (double)i * row_height(show));
     for (int k = 0; k < poses; k++)
         write_time(p, pose_frame(show, k, poses), (k + 0.5) * show->width, bottom + 12, 11, TO_THE_MIDDLE);
     write_title(p, 15);
@@ -561,7 +571,7 @@ ts_status ts_skeleton_strip(ts_image *picture, const ts_skeleton_show *show, int
     if (!p)
         return ts_out_of_memory(err, sizeof *p);
     poses = frames < poses ? (int)frames : poses;
-    int width = poses * show->width, height = top + show->count * show->height + 2 * FOOTER_HEIGHT - 4;
+    int width = poses * show->width, height = top + show->count * row_height(show) + 2 * FOOTER_HEIGHT - 4;
     ts_status status = prepare(p, width, height, show->width, strip_part * show->height, poses, err);
     if (status == TS_OK)
         status = ts_picture_new(picture, height, width, 3, err);
