@@ -29,6 +29,17 @@
             .help = help_                                                                                              \
         }                                                                                                              \
     }
+#define REAL(name_, fallback_, lowest, highest, help_)                                                                 \
+    {                                                                                                                  \
+        .argument = "X", .option = {                                                                                   \
+            .name = name_,                                                                                             \
+            .type = TS_OPTION_REAL,                                                                                    \
+            .fallback = fallback_,                                                                                     \
+            .min = lowest,                                                                                             \
+            .max = highest,                                                                                            \
+            .help = help_                                                                                              \
+        }                                                                                                              \
+    }
 #define OUTPUT(argument_, help_)                                                                                       \
     {                                                                                                                  \
         .letter = 'o', .argument = argument_, .required = true, .option = {                                            \
@@ -150,6 +161,31 @@ static const ts_argument_option render_options[] = {
     {0},
 };
 
+static const char *const on_error[] = {"stop", "skip", NULL};
+static const ts_positional import_words[] = {
+    {"KIND", "what to import: bvh, a folder of motion capture", TS_POSITIONAL_ONE},
+    {"INPUT", "folder; every .bvh below it is a recording", TS_POSITIONAL_ONE},
+    {"OUTPUT", "new folder: a tree of clips of 263 columns, for data.kind=motion", TS_POSITIONAL_ONE},
+    {0},
+};
+static const ts_argument_option import_options[] = {
+    REAL("fps", "30", 1, 1000, "frames a second of the clips"),
+    NUMBER("cut", "300", 0, 1e9, "cut clips of more frames into equal ones; 0: do not"),
+    TEXT("split", "SPLIT", "80,10,10",
+         "parts for train, val and test; or a folder whose train.txt, val.txt and test.txt say it"),
+    NUMBER("seed", "0", 0, INFINITY, "which recordings go to which part"),
+    TEXT("map", "FILE", NULL, "YAML with the recordings' names of the joints, for skeletons that are not known"),
+    TEXT("rename", "OLD=NEW,...", "", "what folders below INPUT are called in the names of clips"),
+    {.argument = "WHAT",
+     .option = {.name = "on-error",
+                .type = TS_OPTION_CHOICE,
+                .fallback = "stop",
+                .choices = on_error,
+                .help = "a recording that cannot be used: stop, or skip it and count"}},
+    JSON,
+    {0},
+};
+
 static const ts_positional plan_words[] = {{"CONFIG", "YAML file", TS_POSITIONAL_ONE}, {0}};
 static const ts_argument_option plan_options[] = {
     TEXT("item", "HxWxC", NULL, "shape of an item, such as 28x28x1 or 64x263, where only the data could tell it"),
@@ -196,6 +232,7 @@ static const ts_command commands[] = {
      ts_cmd_join},
     {"render", "motion, or a clip beside its reconstruction, as an animation, a film or a strip of poses", render_words,
      render_options, true, ts_cmd_render},
+    {"import", "motion capture to a tree of clips that trains", import_words, import_options, false, ts_cmd_import},
     {"plan", "parameters, arithmetic, memory and time of a config, before anything is trained", plan_words,
      plan_options, true, ts_cmd_plan},
     {"inspect", "what is in a checkpoint or a file of tokens, verified", inspect_words, inspect_options, false,

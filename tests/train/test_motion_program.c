@@ -236,7 +236,7 @@ Test(train_motion_program, clips_of_which_none_can_be_used)
     write_text("train.txt", "one\none\n");
     TRAIN_REFUSED(3, "train.txt: none of its 2 clips can be used; the first: clip one: 1 frames, shorter than",
                   "seed=1");
-    TRAIN_REFUSED(3, "clip one: 1 frames, shorter than data.window=16; data.short=hold fills it up", "data.short=stop");
+    TRAIN_REFUSED(3, "clip one: 1 frames, shorter than data.window=16; data.short=pad fills it up", "data.short=stop");
     free(OUTPUT("train", config, "--run", kept_path(&folder, "held"), "--quiet", "data.short=hold"));
     write_motion_tree(&folder, 1, FRAMES, COLUMNS);
     float x[16 * COLUMNS] = {[15 * COLUMNS] = NAN};

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/train/bvh_sample.h"
 #include "tests/train/temp_folder.h"
 #include "train/joint_map.h"
 
@@ -30,29 +31,11 @@ static void teardown(void)
 
 TestSuite(train_retarget, .init = setup, .fini = teardown);
 
-/* A T of bones, each a joint with an offset, in the names of the map "ReActIdle": its pelvis 40 inches high, thighs 20
- * and shins 18 long. The root alone has channels. */
-static const char person[] =
-    "HIERARCHY ROOT pelvis { OFFSET 0 40 0 CHANNELS 4 Xposition Yposition Zposition Yrotation\n"
-    "JOINT thigh.L { OFFSET 4 -2 0 CHANNELS 0 JOINT shin.L { OFFSET 0 -20 0 CHANNELS 0\n"
-    "JOINT foot.L { OFFSET 0 -18 0 CHANNELS 0 End Site { OFFSET 0 -1 6 } } } }\n"
-    "JOINT thigh.R { OFFSET -4 -2 0 CHANNELS 0 JOINT shin.R { OFFSET 0 -20 0 CHANNELS 0\n"
-    "JOINT foot.R { OFFSET 0 -18 0 CHANNELS 0 End Site { OFFSET 0 -1 6 } } } }\n"
-    "JOINT spine.001 { OFFSET 0 10 0 CHANNELS 0 JOINT neck { OFFSET 0 9 0 CHANNELS 0\n"
-    "JOINT face { OFFSET 0 4 1 CHANNELS 0 End Site { OFFSET 0 1 0 } } }\n"
-    "JOINT upper_arm.L { OFFSET 6 8 0 CHANNELS 0 JOINT forearm.L { OFFSET 11 0 0 CHANNELS 0 End Site { OFFSET 9 0 0 } "
-    "} }\n"
-    "JOINT upper_arm.R { OFFSET -6 8 0 CHANNELS 0 JOINT forearm.R { OFFSET -11 0 0 CHANNELS 0 End Site { OFFSET -9 0 0 "
-    "} "
-    "} }\n"
-    "} }\n"
-    "MOTION Frames: %d Frame Time: 0.1\n%s";
-
 static ts_bvh parse(int frames, const char *motion)
 {
     static char text[4000];
     ts_bvh b;
-    snprintf(text, sizeof text, person, frames, motion);
+    sample_bvh(text, sizeof text, frames, motion);
     cr_assert_eq(ts_bvh_parse(&b, text, strlen(text), "person.bvh", &err), TS_OK, "%s", err.text);
     return b;
 }
