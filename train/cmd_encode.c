@@ -1,10 +1,9 @@
 /* tessera encode: images or motion to tokens. */
 #include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
+#include "core/text.h"
 #include "train/answer.h"
 #include "train/commands.h"
 #include "train/encode.h"
@@ -62,20 +61,6 @@ void ts_encoding_progress(ts_encoding *e)
 
 /* --- the command -------------------------------------------------------------------------------------------------- */
 
-/* "1/4": the second of four. */
-static ts_status parse_shard(ts_encoding *e, const char *text, ts_error *err)
-{
-    char *slash, *end;
-    e->shards = 1;
-    if (!text)
-        return TS_OK;
-    e->shard = strtoll(text, &slash, 10);
-    e->shards = *slash == '/' && slash > text ? strtoll(slash + 1, &end, 10) : 0;
-    if (e->shards < 1 || *end || end == slash + 1 || e->shard < 0 || e->shard >= e->shards)
-        return ts_fail(err, TS_ERR_USAGE, "--shard=%s: expected I/N with I from 0 to N - 1, such as 0/4", text);
-    return TS_OK;
-}
-
 static ts_status check(const ts_encoding *e, ts_error *err)
 {
     const char *output = ts_arguments_text(e->arguments, "output");
@@ -128,9 +113,12 @@ ts_status ts_cmd_encode(const ts_arguments *a, int *exit_code, ts_error *err)
 {
     (void)exit_code;
     ts_trained trained = {0};
-    ts_encoding e = {.trained = &trained, .arguments = a, .resume = ts_arguments_flag(a, "resume")};
+    ts_encoding e = {.trained = &trained, .arguments = a, .shards = 1, .resume = ts_arguments_flag(a, "resume")};
+    const char *shard = ts_arguments_text(a, "shard");
     ts_status status;
-    TS_GO(parse_shard(&e, ts_arguments_text(a, "shard"), err));
+    if (shard && !ts_shard_parse(shard, &e.shard, &e.shards))
+        return ts_fail(err, TS_ERR_USAGE, "--shard=%s: expected I/N with I from 0 to N - 1, such as 0/4",
+                       TS_SHOWN(shard));
     TS_GO(ts_trained_open(&trained, a, err));
     TS_GO(check(&e, err));
     e.started = e.said = now();

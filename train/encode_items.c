@@ -67,22 +67,27 @@ static ts_status encode(ts_encoding *e, const ts_items *items, ts_arena *arena, 
     return status;
 }
 
-/* The input, or without one the split of the config's data. */
+/* An input has no splits; the config's data, which stand in for one, have two. */
+static ts_status check_split(const char *input, const char *split, ts_error *err)
+{
+    if (input && split)
+        return ts_fail(err, TS_ERR_USAGE, "--split=%s: %s has no splits; without INPUT the config's data have",
+                       TS_SHOWN(split), input);
+    if (split && strcmp(split, "train") != 0 && strcmp(split, "val") != 0)
+        return ts_fail(err, TS_ERR_USAGE, "--split=%s: the config's data have train and val", TS_SHOWN(split));
+    return TS_OK;
+}
+
 static ts_status open_items(ts_encoding *e, ts_items *items, ts_error *err)
 {
     ts_experiment *x = &e->trained->experiment;
     const char *input = ts_arguments_positional(e->arguments, 1), *split = ts_arguments_text(e->arguments, "split");
-    if (input && split)
-        return ts_fail(err, TS_ERR_USAGE, "--split=%s: %s has no splits; without INPUT the config's data have",
-                       TS_SHOWN(split), input);
     if (input)
         return ts_items_open(items, input, ts_arguments_text(e->arguments, "dataset"), x->tokenizer.item, x->range,
                              err);
-    ts_split which = split && strcmp(split, "train") == 0 ? TS_SPLIT_TRAIN : TS_SPLIT_VAL;
-    if (split && strcmp(split, ts_split_name(which)) != 0)
-        return ts_fail(err, TS_ERR_USAGE, "--split=%s: the config's data have train and val", TS_SHOWN(split));
-    TS_TRY(ts_experiment_open_data(x, which, err));
-    return ts_items_open_data(items, which == TS_SPLIT_TRAIN ? x->train_data : x->val_data, err);
+    bool train = split && strcmp(split, "train") == 0;
+    TS_TRY(ts_experiment_open_data(x, train ? TS_SPLIT_TRAIN : TS_SPLIT_VAL, err));
+    return ts_items_open_data(items, train ? x->train_data : x->val_data, err);
 }
 
 ts_status ts_encode_items(ts_encoding *e, ts_error *err)
@@ -91,6 +96,7 @@ ts_status ts_encode_items(ts_encoding *e, ts_error *err)
     ts_arena arena = {0};
     ts_shape tokens = e->trained->experiment.tokenizer.tokens;
     ts_status status;
+    TS_GO(check_split(ts_arguments_positional(e->arguments, 1), ts_arguments_text(e->arguments, "split"), err));
     TS_GO(open_items(e, &items, err));
     e->of_all = items.count > e->shard ? (items.count - e->shard + e->shards - 1) / e->shards : 0;
     TS_GO(ts_encoding_open(e, tokens, json_pack("{so}", "shape", ts_answer_shape(tokens)), err));

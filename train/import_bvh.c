@@ -65,6 +65,7 @@ static char plain(char c)
 static size_t make_id(char id[ID], const char *name, const char *pairs)
 {
     size_t used = 0;
+    id[0] = '\0';
     for (const char *part = name; *part;) {
         size_t n = strcspn(part, "/"), kept = n;
         const char *text = part[n] ? renamed(pairs, part, n, &kept) : NULL;

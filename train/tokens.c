@@ -59,6 +59,16 @@ ts_status ts_tokens_save(const ts_tokens *tokens, const char *path, ts_error *er
     return status;
 }
 
+bool ts_shard_parse(const char *text, int64_t *shard, int64_t *shards)
+{
+    char *slash, *end;
+    *shard = strtoll(text, &slash, 10);
+    if (slash == text || *slash != '/')
+        return false;
+    *shards = strtoll(slash + 1, &end, 10);
+    return end > slash + 1 && *end == '\0' && *shards >= 1 && *shard >= 0 && *shard < *shards;
+}
+
 /* --- loading ------------------------------------------------------------------------------------------------------ */
 
 bool ts_tokens_is_one(const char *path)
@@ -110,8 +120,7 @@ static ts_status read_attributes(ts_tokens *t, ts_h5 *file, ts_arena *arena, ts_
     t->codes = strtoll(ts_h5_attribute_text(&all, "codes", "0"), NULL, 10);
     t->shape = parse_shape(ts_h5_attribute_text(&all, "shape", ""));
     t->weights = ts_h5_attribute_text(&all, "weights", "");
-    if (t->places &&
-        sscanf(ts_h5_attribute_text(&all, "shard", ""), "%" SCNd64 "/%" SCNd64, &t->shard, &t->shards) != 2)
+    if (t->places && !ts_shard_parse(ts_h5_attribute_text(&all, "shard", ""), &t->shard, &t->shards))
         t->shard = t->shards = 0;
     return TS_OK;
 }

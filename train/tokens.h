@@ -27,6 +27,9 @@ typedef struct {
     const char *weights;      /* 32 hexadecimal digits; "": the file does not say */
 } ts_tokens;
 
+/* "1/4": the second of four. False where it is none. */
+bool ts_shard_parse(const char *text, int64_t *shard, int64_t *shards);
+
 /* True where the file is HDF5 with a data set /tokens. */
 bool ts_tokens_is_one(const char *path);
 
