@@ -360,13 +360,16 @@ Test(quant_mask, dead_codes_stay_where_no_token_counts)
     ts_error err = {0};
     cr_assert_eq(ts_store_seal(r.store, r.device, 7, &err), TS_OK, "%s", err.text);
     kind->update(r.scope, options, statistics, TS_ABSENT);
+    ts_output(statistics[2], "rows");
     quant_rig_plan(&r);
     const float codebook[K * D] = {1, 2, 3, 4, 5, 6, 7, 8};
     ts_store_set(r.store, ts_store_find(r.store, "codebook"), TS_BLOCK_VALUE, codebook);
     set_operands(&r, &in, (float[N * D]){9, 9, 9, 9, 9, 9}, NULL, (float[N]){0, 0, 0});
     quant_rig_run(&r); /* the counts are 1: every code is dead */
-    float *after = quant_rig_state(&r, "codebook");
+    float *after = quant_rig_state(&r, "codebook"), *rows = quant_rig_read(&r, statistics[2]);
     cr_assert_arr_eq(after, codebook, sizeof codebook);
+    cr_assert_arr_eq(rows, codebook, sizeof codebook, "of the last micro-batch of several");
+    ts_free(rows);
     ts_free(after);
     set_operands(&r, &in, (float[N * D]){9, 9, 8, 7, 9, 9}, NULL, (float[N]){0, 1, 0});
     quant_rig_run(&r);

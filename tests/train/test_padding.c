@@ -14,9 +14,12 @@
 #include "layers/linear.h"
 #include "models/motion_conv.h"
 #include "tests/train/temp_folder.h"
+#include "train/checkpoint.h"
 #include "train/dump.h"
 #include "train/evaluate.h"
+#include "train/loader.h"
 #include "train/programs.h"
+#include "train/trainer.h"
 
 enum { COLUMNS = 251, WINDOW = 16, SHORT = 7, LONG = WINDOW + SHORT, BATCH = 2 };
 
@@ -344,6 +347,75 @@ Test(train_padding, accumulated_micro_batches_weigh_the_same)
     close_rig(&both);
     close_rig(&half[0]);
     close_rig(&half[1]);
+}
+
+/* The trainer gives each micro-batch its own lengths: what it saves is what the programs come to by hand. */
+Test(train_padding, the_trainer_hands_the_lengths_on)
+{
+    enum { STEPS = 3 };
+    const char *rest = "batch: 2, accumulate: 2, steps: 3, eval_every: 0, eval_limit: 1";
+    const char *run = temp_path(&joined, "run"), *last = temp_path(&joined, "run/checkpoints/last.h5");
+    int signal;
+    rig by_hand, saved = {0};
+    ts_loader *loader;
+    ts_trainer_options options = {.run = run, .device = "cpu", .threads = 1, .quiet = true};
+    cr_assert_eq(ts_train(parse(&padded, WINDOW, quantizers[3], rest), &options, &signal, &err), TS_OK, "%s", err.text);
+    open_rig(&by_hand, parse(&padded, WINDOW, quantizers[3], rest), &ts_motion_conv_kind, true);
+    ts_loader_options order = {.batch = 2, .train = true, .seed = (uint64_t)by_hand.e.top->seed};
+    cr_assert_eq(ts_loader_open(&loader, by_hand.e.train_data, order, &err), TS_OK, "%s", err.text);
+    for (int step = 0; step < STEPS; step++) {
+        ts_batch batch;
+        float schedule[TS_SCHEDULE_SLOTS];
+        cr_assert_eq(ts_loader_next(loader, &batch, &err), TS_OK, "%s", err.text);
+        for (int i = 0; i < 2; i++)
+            step_on(&by_hand, batch.data + i * WINDOW * COLUMNS, batch.lengths + i, step);
+        ts_schedule_fill(by_hand.e.train, step, step, schedule);
+        ts_program_set(by_hand.t.apply, by_hand.t.apply_schedule, schedule);
+        cr_assert_eq(ts_program_run(by_hand.t.apply, &err), TS_OK, "%s", err.text);
+    }
+    ts_loader_close(loader);
+    open_rig(&saved, parse(&padded, WINDOW, quantizers[3], rest), &ts_motion_conv_kind, true);
+    ts_train_state state;
+    cr_assert_eq(ts_checkpoint_restore(&saved.e, last, TS_RESTORE_RESUME, &state, &err), TS_OK, "%s", err.text);
+    cr_assert_eq(state.step, STEPS);
+    for (int i = 0; i < ts_store_count(saved.e.store); i++) {
+        const ts_variable *v = ts_store_at(saved.e.store, i);
+        if (strcmp(v->path, "trainer.usage") == 0) { /* of the last line of metrics */
+            size_t bytes;
+            void *counts = content(&saved, v, &bytes);
+            ts_store_set(by_hand.e.store, ts_store_find(by_hand.e.store, v->path), TS_BLOCK_STATE, counts);
+            ts_free(counts);
+        }
+    }
+    expect_same_store(&saved, &by_hand, 0, "the trainer");
+    close_rig(&saved);
+    close_rig(&by_hand);
+}
+
+/* While z passes unquantized, tokens that do not count are 0 to the decoder all the same. */
+Test(train_padding, a_continuous_step_has_no_tokens_in_the_padding)
+{
+    static float x[BATCH * WINDOW * COLUMNS], continuous[BATCH * WINDOW * COLUMNS], quantized[BATCH * WINDOW * COLUMNS];
+    int32_t lengths[BATCH];
+    rig r;
+    open_rig(&r, parse(&padded, WINDOW, quantizers[0], "batch: 2, continuous_steps: 1"), &pointwise, true);
+    for (int64_t i = 0; i < ts_store_parameter_count(r.e.store); i++)
+        ((float *)ts_store_block(r.e.store, TS_BLOCK_VALUE))[i] += 0.25f; /* the encoder of 0 is not 0 */
+    float schedule[TS_SCHEDULE_SLOTS];
+    padded_batch(x, lengths, 1);
+    for (int step = 0; step < 2; step++) {
+        ts_schedule_fill(r.e.train, step, step, schedule);
+        schedule[0] = 0; /* the learning rate */
+        set_batch(r.t.step, r.t.x, r.t.lengths, x, lengths);
+        ts_program_set(r.t.step, r.t.schedule, schedule);
+        ts_program_set(r.t.step, r.t.random, (int64_t[]){1, step});
+        cr_assert_eq(ts_program_run(r.t.step, &err), TS_OK, "%s", err.text);
+        ts_program_get(r.t.step, r.t.y, step ? quantized : continuous);
+    }
+    size_t valid = (size_t)LONG * COLUMNS;
+    cr_assert_arr_eq(continuous + valid, quantized + valid, sizeof x - valid * sizeof *x);
+    cr_assert_arr_neq(continuous, quantized, valid * sizeof *x);
+    close_rig(&r);
 }
 
 static void expect_near(double found, double wanted, const char *what)
