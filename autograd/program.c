@@ -29,6 +29,13 @@ struct ts_program {
     void *recording; /* of the device; NULL: none yet, or the device makes none */
 };
 
+struct ts_fetch {
+    ts_program *program;
+    ts_value value;
+    size_t bytes;
+    void *memory; /* the backend's fetch; where it has none, the content itself */
+};
+
 enum { PER_STEP = TS_MAX_IN + TS_MAX_OUT, ALIGN = 64 };
 
 ts_workspace *ts_workspace_new(ts_device *device)
@@ -221,6 +228,55 @@ void ts_program_get(ts_program *p, ts_value output, void *host)
     ts_device *device = p->plan->device;
     refresh(p);
     device->backend->download(device, host, p->address[output.id], bytes_of(output));
+}
+
+ts_status ts_fetch_new(ts_program *p, ts_value output, ts_fetch **result, ts_error *err)
+{
+    ts_device *device = p->plan->device;
+    ts_fetch *f = *result = ts_calloc(1, sizeof *f);
+    if (!f)
+        return ts_out_of_memory(err, sizeof *f);
+    *f = (ts_fetch){.program = p, .value = output, .bytes = bytes_of(output)};
+    ts_status status = TS_OK;
+    if (device->backend->fetch_open)
+        status = device->backend->fetch_open(device, f->bytes, &f->memory, err);
+    else if (!(f->memory = ts_alloc(f->bytes)))
+        status = ts_out_of_memory(err, f->bytes);
+    if (status == TS_OK)
+        return TS_OK;
+    ts_free(f);
+    *result = NULL;
+    return status;
+}
+
+void ts_fetch_begin(ts_fetch *f)
+{
+    ts_program *p = f->program;
+    ts_device *device = p->plan->device;
+    refresh(p);
+    if (device->backend->fetch_begin)
+        device->backend->fetch_begin(device, f->memory, p->address[f->value.id]);
+    else
+        device->backend->download(device, f->memory, p->address[f->value.id], f->bytes);
+}
+
+ts_status ts_fetch_end(ts_fetch *f, void *host, ts_error *err)
+{
+    ts_device *device = f->program->plan->device;
+    memcpy(host, device->backend->fetch_end ? device->backend->fetch_end(device, f->memory) : f->memory, f->bytes);
+    return device->error.code == TS_OK ? TS_OK : ts_device_check(device, err);
+}
+
+void ts_fetch_free(ts_fetch *f)
+{
+    if (!f)
+        return;
+    ts_device *device = f->program->plan->device;
+    if (device->backend->fetch_close)
+        device->backend->fetch_close(device, f->memory);
+    else
+        ts_free(f->memory);
+    ts_free(f);
 }
 
 static ts_call call_of(const ts_program *p, int32_t i)

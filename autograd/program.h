@@ -31,8 +31,18 @@ ts_value ts_program_find(const ts_program *program, const char *name);
 void ts_program_set(ts_program *program, ts_value input, const void *host);
 void ts_program_get(ts_program *program, ts_value output, void *host);
 
+/* A value on its way to the host while the device goes on: `begin`, after a run, has its content copied as that run
+ * left it; `end` waits for the copy, and for no run that came behind it, and writes the content to `host`. Between
+ * begin and end there is no second begin. Owner: ts_fetch_free, before the program's. Errors: of end, TS_ERR_DEVICE
+ * when a kernel has failed. */
+typedef struct ts_fetch ts_fetch;
+ts_status ts_fetch_new(ts_program *program, ts_value output, ts_fetch **fetch, ts_error *err);
+void ts_fetch_begin(ts_fetch *fetch);
+ts_status ts_fetch_end(ts_fetch *fetch, void *host, ts_error *err);
+void ts_fetch_free(ts_fetch *fetch);
+
 /* Runs all steps. A device that records (a GPU) is only given the work: it goes on while the caller does, until
- * ts_program_get waits for it; from the second run on it is given one recording of the whole program.
+ * ts_program_get or ts_fetch_end waits for it; from the second run on it is given one recording of the whole program.
  * Errors: TS_ERR_DEVICE when a kernel failed, now or since the last call, with its place where that is known. */
 ts_status ts_program_run(ts_program *program, ts_error *err);
 

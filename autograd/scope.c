@@ -68,3 +68,10 @@ ts_value ts_state(ts_scope s, const char *name, ts_dtype dtype, ts_shape shape, 
     ts_variable wanted = {.path = ts_scope_path(s, name), .role = TS_ROLE_STATE, .type = {dtype, shape}, .init = init};
     return open_variable(s, &wanted, TS_BLOCK_STATE);
 }
+
+ts_value ts_transient(ts_scope s, const char *name, ts_dtype dtype, ts_shape shape, ts_init init)
+{
+    ts_variable wanted = {
+        .path = ts_scope_path(s, name), .role = TS_ROLE_STATE, .transient = true, .type = {dtype, shape}, .init = init};
+    return open_variable(s, &wanted, TS_BLOCK_STATE);
+}

@@ -14,6 +14,7 @@ typedef struct {
     ts_store *store;
     const char *path; /* "" at the top */
     ts_mode mode;
+    ts_value live;          /* [] 0: the step leaves no trace in running state, 1: it does; absent: it does */
     bool hold_state;        /* layers leave their running state as it is, also in TRAIN: a pass beside the steps */
     int block;              /* TS_BLOCK_VALUE, or TS_BLOCK_EMA to read the moving averages of the parameters */
     ts_value random;        /* i64 [2]: seed, step; absent where nothing is drawn */
@@ -36,6 +37,9 @@ ts_value ts_conv_param(ts_scope s, const char *name, ts_shape shape, ts_init ini
 
 /* A piece of state: no gradient, changed by ts_assign and its kin only. */
 ts_value ts_state(ts_scope s, const char *name, ts_dtype dtype, ts_shape shape, ts_init init);
+
+/* State that means nothing between two steps: checkpoints leave it out. */
+ts_value ts_transient(ts_scope s, const char *name, ts_dtype dtype, ts_shape shape, ts_init init);
 
 /* The full path of `name` in s, in the graph's memory. */
 const char *ts_scope_path(ts_scope s, const char *name);

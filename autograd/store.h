@@ -44,6 +44,7 @@ typedef struct ts_variable {
     const char *path; /* "encoder.conv1.weight" */
     ts_role role;     /* TS_ROLE_STATE: not a parameter */
     bool frozen;      /* gets no gradient and no update */
+    bool transient;   /* state that means nothing between two steps: no file holds it */
     bool conv_layout; /* [out, k.., in]: files hold [out, in, k..] (core/files/layout.h) */
     ts_type type;
     ts_init init;

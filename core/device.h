@@ -28,10 +28,18 @@ typedef struct {
     ts_status (*record_end)(ts_device *device, void **recording, ts_error *err);
     void (*replay)(ts_device *device, void *recording);
     void (*record_free)(ts_device *device, void *recording);
+
+    /* A download that does not wait: `begin` enqueues a copy of `bytes` into host memory of the backend's, `end` waits
+     * until that copy is made (not for what was enqueued behind it) and gives the memory, which stays as it is until
+     * the next begin. NULL where nothing runs beside the host. */
+    ts_status (*fetch_open)(ts_device *device, size_t bytes, void **fetch, ts_error *err);
+    void (*fetch_begin)(ts_device *device, void *fetch, const void *from);
+    const void *(*fetch_end)(ts_device *device, void *fetch);
+    void (*fetch_close)(ts_device *device, void *fetch);
 } ts_backend;
 
 /* What a module with a backend exports, so that one of another version is refused: it gives NULL for another one. */
-enum { TS_BACKEND_VERSION = 1 };
+enum { TS_BACKEND_VERSION = 2 };
 typedef const ts_backend *ts_cuda_module_fn(int version);
 
 struct ts_device {

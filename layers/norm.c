@@ -32,6 +32,8 @@ static ts_value batch_norm(ts_scope s, ts_value x, affine a, ts_norm_layer_opts 
     double n = (double)ts_shape_count(ts_value_shape(x)) / (double)channels;
     ts_value now[2] = {ts_stop_gradient(batch.mean), ts_scale(ts_stop_gradient(batch.var), n / (n - 1))};
     ts_value ok = ts_all_finite(now, 2);
+    if (s.live.graph)
+        ok = ts_mul(ok, s.live);
     follow(mean, now[0], ok, o.momentum);
     follow(var, now[1], ok, o.momentum);
     return batch.y;

@@ -68,6 +68,8 @@ static ts_status add_variables(ts_container_writer *w, const ts_store *store, ts
     ts_status status = buffer ? TS_OK : ts_out_of_memory(err, 2 * half);
     for (int i = 0; status == TS_OK && i < ts_store_count(store); i++) {
         const ts_variable *v = ts_store_at(store, i);
+        if (v->transient)
+            continue;
         int blocks = v->role == TS_ROLE_STATE ? 1 : (int)(sizeof parts / sizeof *parts);
         for (int b = 0; status == TS_OK && b < blocks; b++)
             if (ts_store_has(store, parts[b].block))
@@ -284,7 +286,7 @@ static ts_status check_variable(ts_container *c, const char *path, const ts_vari
 
 static bool wanted(ts_restore_kind kind, const ts_store *store, const ts_variable *v, int part)
 {
-    if (!ts_store_has(store, v->role == TS_ROLE_STATE ? TS_BLOCK_STATE : parts[part].block))
+    if (v->transient || !ts_store_has(store, v->role == TS_ROLE_STATE ? TS_BLOCK_STATE : parts[part].block))
         return false;
     if (kind == TS_RESTORE_RESUME)
         return true;

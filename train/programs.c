@@ -129,6 +129,7 @@ static void build_forward(ts_training *t, ts_experiment *e, ts_quantized *q)
     t->schedule = ts_input(g, "schedule", TS_F32, ts_shape_of(TS_SCHEDULE_SLOTS));
     t->random = ts_input(g, "random", TS_I64, ts_shape_of(2));
     ts_scope s = root_scope(e, g, TS_TRAIN, TS_BLOCK_VALUE, t->random);
+    s.live = ts_transient(ts_sub(s, "trainer"), "live", TS_F32, ts_shape_of(), TS_ONES);
     padding p = ts_experiment_pads(e) ? padding_of(&e->tokenizer, g, batch) : no_padding;
     t->lengths = p.lengths;
     s.mask = p.tokens;
@@ -240,7 +241,9 @@ static void build_update(ts_training *t, ts_experiment *e, ts_graph *g, ts_value
     ts_value gradient = ts_block_value(g, e->store, TS_BLOCK_GRAD, 0, trainable);
     ts_value norm = ts_scale(ts_global_norm(gradient), 1 / (double)o->accumulate);
     t->norm = norm;
-    t->ok = ts_all_finite((ts_value[]){norm, loss}, loss.graph ? 2 : 1);
+    ts_value live = ts_variable_value(g, e->store, t->live, TS_BLOCK_STATE);
+    t->ok = ts_mul(ts_all_finite((ts_value[]){norm, loss}, loss.graph ? 2 : 1), live);
+    ts_assign(live, t->ok, TS_ABSENT);
     ts_output(t->norm, "norm");
     ts_output(t->ok, "ok");
     update u = {.lr = slot(schedule, SLOT_LR), .corrections = ts_slice(schedule, 0, SLOT_CORRECTION1, 2), .ok = t->ok};
@@ -256,6 +259,35 @@ static void build_update(ts_training *t, ts_experiment *e, ts_graph *g, ts_value
         ts_scope s = root_scope(e, g, TS_TRAIN, TS_BLOCK_VALUE, TS_ABSENT);
         e->tokenizer.quantizer->update(ts_sub(s, "quantizer"), e->tokenizer.quantizer_options, statistics, t->ok);
     }
+}
+
+/* Scalars one behind the other, [count]. */
+static ts_value row_of(const ts_value *x, int count)
+{
+    ts_value item[TS_MAX_NUMBERS];
+    _Static_assert(TS_MAX_NUMBERS < 2 * TS_MAX_IN, "two concatenations are enough");
+    for (int i = 0; i < count; i++)
+        item[i] = ts_reshape(x[i], ts_shape_of(1));
+    if (count <= TS_MAX_IN)
+        return ts_concat(item, count, 0);
+    item[TS_MAX_IN - 1] = ts_concat(item + TS_MAX_IN - 1, count - TS_MAX_IN + 1, 0);
+    return ts_concat(item, TS_MAX_IN, 0);
+}
+
+/* What the host reads of each run. */
+static void gather_numbers(ts_training *t, bool applies)
+{
+    ts_value x[TS_MAX_NUMBERS];
+    ts_graph_set_path(t->graph, "numbers");
+    x[t->number_count++] = t->loss;
+    for (int i = 0; i < t->part_count; i++)
+        x[t->number_count++] = t->parts[i].value;
+    if (applies) {
+        x[t->number_count++] = t->norm;
+        x[t->number_count++] = t->ok;
+    }
+    t->numbers = row_of(x, t->number_count);
+    ts_output(t->numbers, "numbers");
 }
 
 static void count_codes(ts_training *t, ts_experiment *e, ts_value ok)
@@ -299,6 +331,8 @@ static void build_apply(ts_training *t, ts_experiment *e, const ts_quantized *q)
     clear_place(g, ts_block_value(g, e->store, TS_BLOCK_GRAD, 0, ts_store_trainable_count(e->store)));
     for (int i = 0; i < q->statistic_count; i++)
         clear_place(g, statistics[i]);
+    t->apply_numbers = row_of((ts_value[]){t->norm, t->ok}, 2);
+    ts_output(t->apply_numbers, "numbers");
 }
 
 static ts_status build_init(ts_training *t, ts_experiment *e, ts_error *err)
@@ -334,6 +368,7 @@ static ts_status build_training(ts_training *t, ts_experiment *e, ts_error *err)
     TS_TRY(seal(e, t->graph, err));
     TS_TRY(need_blocks(e, err));
     t->usage = ts_store_find(e->store, "trainer.usage");
+    t->live = ts_store_find(e->store, "trainer.live");
     build_gradients(t, e);
     if (e->train->accumulate == 1) {
         ts_value statistics[TS_MAX_STATISTICS];
@@ -341,9 +376,11 @@ static ts_status build_training(ts_training *t, ts_experiment *e, ts_error *err)
             statistics[i] = q.statistics[i].value;
         build_update(t, e, t->graph, t->schedule, t->loss, statistics);
         count_codes(t, e, t->ok);
+        gather_numbers(t, true);
     } else {
         accumulate_statistics(t, e, &q);
-        count_codes(t, e, TS_ABSENT);
+        count_codes(t, e, ts_variable_value(t->graph, e->store, t->live, TS_BLOCK_STATE));
+        gather_numbers(t, false);
         if (!(t->apply_graph = ts_graph_new(TS_F32)))
             return ts_out_of_memory(err, 0);
         build_apply(t, e, &q);

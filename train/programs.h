@@ -5,7 +5,12 @@
 #include "train/experiment.h"
 
 /* Terms of a loss beside the reconstruction, and with it. */
-enum { TS_MAX_TERMS = TS_MAX_LOSSES + TS_MAX_MOTION_LOSSES, TS_MAX_PARTS = TS_MAX_TERMS + 1, TS_SCHEDULE_SLOTS = 6 };
+enum {
+    TS_MAX_TERMS = TS_MAX_LOSSES + TS_MAX_MOTION_LOSSES,
+    TS_MAX_PARTS = TS_MAX_TERMS + 1,
+    TS_MAX_NUMBERS = TS_MAX_PARTS + 3,
+    TS_SCHEDULE_SLOTS = 6
+};
 
 /* Padding. Where ts_experiment_pads, items may be shorter than their shape, and programs that compute losses take their
  * lengths. A token counts where all its frames do, and a frame counts where its token does: what is left of an item by
@@ -22,11 +27,18 @@ typedef struct {
     ts_value apply_schedule, init_x, init_random, init_lengths;
     ts_value loss, y, ids;
     ts_value norm, ok; /* of step, or of apply */
+    /* What the host reads of each run, f32, one number after the other. `numbers`, of step: the loss, the parts; behind
+     * them, without accumulation, norm and ok. `apply_numbers`: norm, ok. */
+    ts_value numbers, apply_numbers;
+    int number_count;
     struct {
         const char *name; /* "recon", "commitment" */
         ts_value value;   /* unweighted */
     } parts[TS_MAX_PARTS];
     int part_count;
+    /* f32 [] state, 1. A step that is not finite sets it to 0, and as long as it is 0 no step leaves a trace: so steps
+     * can be given before it is known how the one before them went. Whoever gives them sets it to 1 again. */
+    const ts_variable *live;
     const ts_variable *usage; /* i64 [K] state: counts of codes since it was last cleared */
 } ts_training;
 

@@ -16,6 +16,7 @@
 #include "train/programs.h"
 #include "train/report.h"
 #include "train/signals.h"
+#include "train/steps.h"
 
 enum { SAMPLES = 16, MOST_ROLLBACKS = 3, MOST_NOTES = 20 };
 
@@ -23,6 +24,8 @@ typedef struct {
     const ts_trainer_options *options;
     ts_experiment e;
     ts_training programs;
+    ts_steps *steps;
+    bool away; /* step state.step was given, and how it went is not known yet */
     ts_loader *loader;
     ts_report *report;
     ts_train_state state;
@@ -102,6 +105,7 @@ static ts_status open_trainer(trainer *t, ts_config *config, ts_error *err)
     TS_TRY(ts_experiment_open_data(&t->e, TS_SPLIT_TRAIN, err));
     TS_TRY(check_validation(&t->e, err));
     TS_TRY(ts_training_open(&t->programs, &t->e, err));
+    TS_TRY(ts_steps_open(&t->steps, &t->e, &t->programs, o->check_nan, err));
     TS_TRY(restore(t, err));
     TS_TRY(ts_report_open(&t->report, o->run, &t->e, o->resume, t->state.step, o->quiet, o->json, err));
     if (o->dump_start)
@@ -119,6 +123,7 @@ static void close_trainer(trainer *t)
 {
     ts_loader_close(t->loader);
     ts_report_close(t->report);
+    ts_steps_close(t->steps);
     ts_training_close(&t->programs);
     ts_experiment_close(&t->e);
 }
@@ -126,13 +131,6 @@ static void close_trainer(trainer *t)
 static ts_status run_program(const trainer *t, ts_program *program, ts_error *err)
 {
     return t->options->check_nan ? ts_program_run_checked(program, err) : ts_program_run(program, err);
-}
-
-static double read_scalar(ts_program *program, ts_value v)
-{
-    float x;
-    ts_program_get(program, v, &x);
-    return (double)x;
 }
 
 /* The first batch decides what depends on data: codebooks that start from its rows. */
@@ -148,40 +146,6 @@ static ts_status initialise(trainer *t, const ts_batch *batch, ts_error *err)
     ts_program_set(p->init, p->init_random, random);
     TS_TRY(run_program(t, p->init, err));
     t->state.initialised = true;
-    return TS_OK;
-}
-
-/* One optimizer step: its micro-batches, then, with accumulation, the update. Losses are means over the micro-batches.
- */
-static ts_status take_step(trainer *t, const ts_batch *batch, bool *ok, ts_error *err)
-{
-    ts_training *p = &t->programs;
-    const int64_t micro = train_of(t)->accumulate;
-    const int64_t items = train_of(t)->batch / micro, size = ts_shape_count(t->e.tokenizer.item);
-    float schedule[TS_SCHEDULE_SLOTS];
-    ts_schedule_fill(train_of(t), t->state.step, t->state.applied, schedule);
-    t->metrics.loss = 0;
-    memset(t->metrics.parts, 0, sizeof t->metrics.parts);
-    for (int64_t i = 0; i < micro; i++) {
-        int64_t random[2] = {t->e.top->seed, t->state.step * micro + i};
-        ts_program_set(p->step, p->x, batch->data + i * items * size);
-        if (p->lengths.graph)
-            ts_program_set(p->step, p->lengths, batch->lengths + i * items);
-        ts_program_set(p->step, p->schedule, schedule);
-        ts_program_set(p->step, p->random, random);
-        TS_TRY(run_program(t, p->step, err));
-        t->metrics.loss += read_scalar(p->step, p->loss) / (double)micro;
-        for (int k = 0; k < p->part_count; k++)
-            t->metrics.parts[k] += read_scalar(p->step, p->parts[k].value) / (double)micro;
-    }
-    ts_program *last = p->apply ? p->apply : p->step;
-    if (p->apply) {
-        ts_program_set(p->apply, p->apply_schedule, schedule);
-        TS_TRY(run_program(t, p->apply, err));
-    }
-    t->metrics.norm = read_scalar(last, p->norm);
-    *ok = read_scalar(last, p->ok) != 0;
-    t->metrics.lr = ts_schedule_at(train_of(t), t->state.step).lr;
     return TS_OK;
 }
 
@@ -237,6 +201,71 @@ static ts_status handle_nonfinite(trainer *t, ts_error *err)
     }
 }
 
+static void measure_speed(trainer *t)
+{
+    double seconds = now() - t->window.started;
+    int64_t steps = t->state.step - t->window.step;
+    t->metrics.steps_per_s = seconds > 0 ? (double)steps / seconds : 0;
+    t->metrics.items_per_s = t->metrics.steps_per_s * (double)train_of(t)->batch;
+    t->metrics.seconds_left =
+        t->metrics.steps_per_s > 0 ? (double)(train_of(t)->steps - t->state.step) / t->metrics.steps_per_s : 0;
+}
+
+static void show_progress(trainer *t)
+{
+    ts_step_metrics *m = &t->metrics;
+    m->step = t->state.step;
+    m->skipped = t->state.skipped;
+    m->rolled_back = t->state.rolled_back;
+    measure_speed(t);
+    ts_report_progress(t->report, m);
+}
+
+/* What follows from how step state.step went, which is known now. */
+static ts_status settle(trainer *t, const ts_step_numbers *numbers, ts_error *err)
+{
+    ts_step_metrics *m = &t->metrics;
+    t->away = false;
+    m->loss = numbers->loss;
+    m->norm = numbers->norm;
+    m->lr = ts_schedule_at(train_of(t), t->state.step).lr;
+    memcpy(m->parts, numbers->parts, sizeof m->parts);
+    if (!numbers->ok) {
+        ts_steps_revive(t->steps);
+        TS_TRY(handle_nonfinite(t, err));
+    }
+    t->state.step++;
+    t->state.applied += numbers->ok;
+    show_progress(t);
+    return TS_OK;
+}
+
+static ts_status land(trainer *t, ts_error *err)
+{
+    ts_step_numbers numbers;
+    TS_TRY(ts_steps_receive(t->steps, t->state.step, &numbers, err));
+    return settle(t, &numbers, err);
+}
+
+/* Gives the next step before asking how the one before it went, so that the device never waits. Where that one was not
+ * finite, the device has left out the step behind it, and it is given again. */
+static ts_status take_step(trainer *t, const ts_batch *batch, ts_error *err)
+{
+    int64_t step = t->state.step + t->away;
+    TS_TRY(ts_steps_give(t->steps, batch, step, t->state.applied + t->away, err));
+    if (t->away) {
+        ts_step_numbers numbers, left_out;
+        TS_TRY(ts_steps_receive(t->steps, t->state.step, &numbers, err));
+        if (!numbers.ok)
+            TS_TRY(ts_steps_receive(t->steps, step, &left_out, err));
+        TS_TRY(settle(t, &numbers, err));
+        if (!numbers.ok)
+            TS_TRY(ts_steps_give(t->steps, batch, step, t->state.applied, err));
+    }
+    t->away = true;
+    return TS_OK;
+}
+
 /* Counts since the last line, read and cleared. */
 static ts_status read_usage(trainer *t, ts_error *err)
 {
@@ -254,16 +283,6 @@ static ts_status read_usage(trainer *t, ts_error *err)
     ts_store_set(t->e.store, v, TS_BLOCK_STATE, counts);
     ts_free(counts);
     return TS_OK;
-}
-
-static void measure_speed(trainer *t)
-{
-    double seconds = now() - t->window.started;
-    int64_t steps = t->state.step - t->window.step;
-    t->metrics.steps_per_s = seconds > 0 ? (double)steps / seconds : 0;
-    t->metrics.items_per_s = t->metrics.steps_per_s * (double)train_of(t)->batch;
-    t->metrics.seconds_left =
-        t->metrics.steps_per_s > 0 ? (double)(train_of(t)->steps - t->state.step) / t->metrics.steps_per_s : 0;
 }
 
 static bool is_better(const ts_train_options *o, double value, double best)
@@ -404,19 +423,21 @@ static void note_left_out(trainer *t)
     t->left_out = count;
 }
 
+/* Whether more is due behind step `step` than the next one, so that it has to be known how it went. */
+static bool anything_due(const trainer *t, int64_t step)
+{
+    const ts_train_options *o = train_of(t);
+    return step == o->steps || due(o->log_every, step) || due(o->eval_every, step) || due(o->checkpoint_every, step) ||
+           t->options->check_nan;
+}
+
 static ts_status log_step(trainer *t, ts_error *err)
 {
-    ts_step_metrics *m = &t->metrics;
-    m->step = t->state.step;
-    m->skipped = t->state.skipped;
-    m->rolled_back = t->state.rolled_back;
-    measure_speed(t);
-    ts_report_progress(t->report, m);
     if (!due(train_of(t)->log_every, t->state.step) && t->state.step != train_of(t)->steps)
         return TS_OK;
     TS_TRY(read_usage(t, err));
     note_left_out(t);
-    TS_TRY(ts_report_step(t->report, m, err));
+    TS_TRY(ts_report_step(t->report, &t->metrics, err));
     t->window.started = now();
     t->window.step = t->state.step;
     return TS_OK;
@@ -452,16 +473,14 @@ static ts_status loop(trainer *t, ts_error *err)
         TS_TRY(evaluate_if_due(t, err));
     while (t->state.step < train_of(t)->steps && !why) {
         ts_batch batch;
-        bool ok;
         TS_TRY(ts_loader_next(t->loader, &batch, err));
         TS_TRY(initialise(t, &batch, err));
-        TS_TRY(take_step(t, &batch, &ok, err));
-        if (!ok)
-            TS_TRY(handle_nonfinite(t, err));
-        t->state.step++;
-        t->state.applied += ok;
-        TS_TRY(log_step(t, err));
+        TS_TRY(take_step(t, &batch, err));
         why = reason_to_stop(t);
+        if (!why && !anything_due(t, t->state.step + 1))
+            continue;
+        TS_TRY(land(t, err));
+        TS_TRY(log_step(t, err));
         TS_TRY(housekeeping(t, why || t->state.step == train_of(t)->steps, err));
         if (!why)
             why = reason_to_stop(t);

@@ -205,6 +205,61 @@ void cuda_record_free(ts_device *device, void *recording)
     CUDA_DO(device, cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(recording)));
 }
 
+/* Pinned memory that the device writes to by itself, and the mark behind it in the stream. */
+struct fetch_state {
+    void *host;
+    size_t bytes;
+    cudaEvent_t made;
+};
+
+void cuda_fetch_close(ts_device *device, void *fetch)
+{
+    fetch_state *f = static_cast<fetch_state *>(fetch);
+    if (!f)
+        return;
+    CUDA_DO(device, cudaStreamSynchronize(cuda_of(device)->stream)); /* a copy may be under way */
+    cudaFreeHost(f->host);
+    if (f->made)
+        cudaEventDestroy(f->made);
+    ts_free(f);
+}
+
+ts_status fill_fetch(fetch_state *f, ts_error *err)
+{
+    CUDA_TRY(cudaMallocHost(&f->host, f->bytes));
+    CUDA_TRY(cudaEventCreateWithFlags(&f->made, cudaEventDisableTiming));
+    memset(f->host, 0, f->bytes);
+    return TS_OK;
+}
+
+ts_status cuda_fetch_open(ts_device *device, size_t bytes, void **fetch, ts_error *err)
+{
+    fetch_state *f = static_cast<fetch_state *>(ts_calloc(1, sizeof *f));
+    if (!f)
+        return ts_out_of_memory(err, sizeof *f);
+    f->bytes = bytes ? bytes : 1;
+    ts_status status = fill_fetch(f, err);
+    if (status != TS_OK)
+        cuda_fetch_close(device, f);
+    *fetch = status == TS_OK ? f : nullptr;
+    return status;
+}
+
+void cuda_fetch_begin(ts_device *device, void *fetch, const void *from)
+{
+    fetch_state *f = static_cast<fetch_state *>(fetch);
+    cudaStream_t stream = cuda_of(device)->stream;
+    CUDA_DO(device, cudaMemcpyAsync(f->host, from, f->bytes, cudaMemcpyDeviceToHost, stream));
+    CUDA_DO(device, cudaEventRecord(f->made, stream));
+}
+
+const void *cuda_fetch_end(ts_device *device, void *fetch)
+{
+    fetch_state *f = static_cast<fetch_state *>(fetch);
+    CUDA_DO(device, cudaEventSynchronize(f->made));
+    return f->host;
+}
+
 } // namespace
 
 static const ts_backend backend = {
@@ -223,6 +278,10 @@ static const ts_backend backend = {
     .record_end = cuda_record_end,
     .replay = cuda_replay,
     .record_free = cuda_record_free,
+    .fetch_open = cuda_fetch_open,
+    .fetch_begin = cuda_fetch_begin,
+    .fetch_end = cuda_fetch_end,
+    .fetch_close = cuda_fetch_close,
 };
 
 extern "C" __attribute__((visibility("default"))) const ts_backend *ts_cuda_module(int version)

@@ -79,3 +79,36 @@ Test(cuda_backend, replays_with_new_inputs)
     ts_workspace_free(workspace);
     ts_device_close(device);
 }
+
+/* A fetch has what was there when it began, whatever comes behind it. */
+Test(cuda_backend, fetches_are_of_their_run)
+{
+    ts_device *device;
+    ts_program *program;
+    ts_fetch *fetch[2];
+    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
+    cr_assert_eq(ts_device_open("cuda", 0, &device, &err), TS_OK, "%s", err.text);
+    ts_workspace *workspace = ts_workspace_new(device);
+    ts_graph *g = ts_graph_new(TS_F32);
+    ts_value a = ts_input(g, "a", TS_F32, ts_shape_of(3)), y = ts_add(a, a);
+    ts_output(y, "y");
+    cr_assert_eq(ts_program_new(g, workspace, &program, &err), TS_OK, "%s", err.text);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(ts_fetch_new(program, y, &fetch[i], &err), TS_OK, "%s", err.text);
+    for (int run = 0; run < 5; run++) {
+        ts_program_set(program, a, (float[3]){(float)run, 1, (float)-run});
+        cr_assert_eq(ts_program_run(program, &err), TS_OK, "%s", err.text);
+        ts_fetch_begin(fetch[run % 2]);
+        float found[3];
+        if (run == 0)
+            continue;
+        cr_assert_eq(ts_fetch_end(fetch[(run - 1) % 2], found, &err), TS_OK, "%s", err.text);
+        cr_assert(found[0] == (float)(2 * run - 2) && found[1] == 2 && found[2] == -found[0], "run %d", run);
+    }
+    for (int i = 0; i < 2; i++)
+        ts_fetch_free(fetch[i]); /* one of them is still on its way */
+    ts_program_free(program);
+    ts_graph_free(g);
+    ts_workspace_free(workspace);
+    ts_device_close(device);
+}
