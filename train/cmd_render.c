@@ -163,19 +163,22 @@ static ts_status take_motions(scene *s, const ts_arguments *a, ts_error *err)
 
 /* --- a clip and its reconstruction -------------------------------------------------------------------------------- */
 
-/* The path of the clip that the data call so. */
-static ts_status find_clip(const char **path, scene *s, const char *id, ts_error *err)
+/* The clip that the data call so. */
+static ts_status take_named(scene *s, const char *id, ts_error *err)
 {
-    ts_clip_list clips = {0};
-    ts_status status = ts_experiment_clips(&s->trained.experiment, "all", &clips, err);
-    for (int64_t i = 0; status == TS_OK && !*path && i < clips.files.count; i++)
-        if (strcmp(clips.files.name[i], id) == 0 && !(*path = ts_arena_strdup(&s->arena, clips.files.path[i])))
-            status = ts_out_of_memory(err, strlen(clips.files.path[i]));
-    if (status == TS_OK && !*path)
+    ts_clip_list clips;
+    int64_t frames, place = 0;
+    ts_experiment *e = &s->trained.experiment;
+    ts_status status = ts_experiment_clips(e, "all", &clips, err);
+    while (status == TS_OK && place < clips.files.count && strcmp(clips.files.name[place], id) != 0)
+        place++;
+    if (status == TS_OK && place == clips.files.count)
         status = ts_fail(err, TS_ERR_DATA,
                          "%s: the data have no clip of that name among their %" PRId64 ", the first of which is %s; a "
                          "file ends in .npy",
                          TS_SHOWN(id), clips.files.count, TS_SHOWN(clips.files.name[0]));
+    if (status == TS_OK)
+        status = ts_motion_pair_clip(&s->pair, e, s->trained.ema, &clips, place, 0, &frames, err);
     ts_file_list_clear(&clips.files);
     return status;
 }
@@ -190,25 +193,10 @@ static ts_status take_file(scene *s, const char *path, ts_error *err)
     return status;
 }
 
-/* Data without clips have windows, which have numbers. */
-static ts_status take_window(scene *s, const char *typed, ts_error *err)
-{
-    char *end;
-    ts_experiment *e = &s->trained.experiment;
-    TS_TRY(ts_experiment_open_data(e, TS_SPLIT_VAL, err));
-    long long index = strtoll(typed, &end, 10);
-    if (end == typed || *end || index < 0 || index >= e->val_data->count)
-        return ts_fail(err, TS_ERR_USAGE,
-                       "%s: expected a file .npy, or the number of a validation window, 0 to %" PRId64
-                       ": the checkpoint's data have no clips with names",
-                       TS_SHOWN(typed), e->val_data->count - 1);
-    s->show.title = ts_arena_format(&s->arena, "validation window %lld", index);
-    return ts_motion_pair_window(&s->pair, e, s->trained.ema, index, 0, err);
-}
-
 static ts_status take_clip(scene *s, const ts_arguments *a, ts_error *err)
 {
-    const char *typed = ts_arguments_positional(a, 1), *path = NULL;
+    const char *typed = ts_arguments_positional(a, 1);
+    const bool file = ends_in(typed, ".npy");
     if (ts_arguments_given(a, "layout") || ts_arguments_given(a, "beside"))
         return ts_fail(err, TS_ERR_USAGE,
                        "--layout and --beside are for a motion alone; a checkpoint knows what columns mean, and its "
@@ -217,12 +205,8 @@ static ts_status take_clip(scene *s, const ts_arguments *a, ts_error *err)
     if (!ts_motion_layout_known(&s->trained.experiment.motion))
         return ts_fail(err, TS_ERR_USAGE, "%s: is no model of motion whose columns are known",
                        ts_arguments_positional(a, 0));
-    s->show.title = typed;
-    if (ends_in(typed, ".npy"))
-        s->show.title = clip_name(path = typed, &s->arena);
-    else if (ts_experiment_has_clips(&s->trained.experiment))
-        TS_TRY(find_clip(&path, s, typed, err));
-    TS_TRY(path ? take_file(s, path, err) : take_window(s, typed, err));
+    TS_TRY(file ? take_file(s, typed, err) : take_named(s, typed, err));
+    s->show.title = file ? clip_name(typed, &s->arena) : typed;
     ts_motion_pair_show(&s->pair, &s->show);
     return TS_OK;
 }

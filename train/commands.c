@@ -137,8 +137,7 @@ static const ts_argument_option join_options[] = {OUTPUT("TOKENS.h5", "file for 
 
 static const ts_positional render_words[] = {
     {"MOTION", "a motion, .npy of [frames, columns]; or, before CLIP, a checkpoint", TS_POSITIONAL_ONE},
-    {"CLIP",
-     "what the checkpoint is to reconstruct: a file .npy, a clip of its data, the number of a validation window",
+    {"CLIP", "what the checkpoint is to reconstruct: a file .npy, or a clip of its data by its name",
      TS_POSITIONAL_OPTIONAL},
     {0},
 };

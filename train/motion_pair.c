@@ -7,6 +7,7 @@
 #include "core/memory.h"
 #include "models/motion_metrics.h"
 #include "train/clips.h"
+#include "train/motion_tree.h"
 
 /* A limit is at least a token long. */
 static ts_status cut_to_tokens(ts_clip_cut *cut, const ts_clips *clips, const char *name, int64_t frames, int64_t limit,
@@ -78,23 +79,35 @@ out:
     return status;
 }
 
-ts_status ts_motion_pair_window(ts_motion_pair *pair, ts_experiment *e, bool ema, int64_t index, int64_t limit,
-                                ts_error *err)
+/* A clip that is in no file. */
+static ts_status make_clip(ts_motion_pair *pair, ts_experiment *e, bool ema, const ts_clip_list *clips, int64_t place,
+                           int64_t limit, int64_t *frames, ts_error *err)
 {
-    char name[64];
-    const ts_shape item = e->tokenizer.item;
-    size_t bytes = (size_t)ts_shape_count(item) * sizeof(float);
-    float *x = ts_alloc(bytes);
-    *pair = (ts_motion_pair){0};
-    if (!x)
+    const ts_clip_maker *maker = &clips->maker;
+    *frames = maker->frames(maker->state, place);
+    size_t bytes = (size_t)(*frames * e->motion.columns) * sizeof(float);
+    float *values = ts_alloc(bytes);
+    if (!values)
         return ts_out_of_memory(err, bytes);
-    ts_status status = ts_dataset_read(e->val_data, index, 0, x, err);
-    if (status == TS_OK) {
-        snprintf(name, sizeof name, "validation window %" PRId64, index);
-        ts_motion_restore(&e->motion, item.dim[0], x);
-        status = ts_motion_pair_make(pair, e, ema, name, x, item.dim[0], limit, err);
-    }
-    ts_free(x);
+    ts_status status = maker->make(maker->state, place, values, err);
+    if (status == TS_OK)
+        status = ts_motion_pair_make(pair, e, ema, clips->files.name[place], values, *frames, limit, err);
+    ts_free(values);
+    return status;
+}
+
+ts_status ts_motion_pair_clip(ts_motion_pair *pair, ts_experiment *e, bool ema, const ts_clip_list *clips,
+                              int64_t place, int64_t limit, int64_t *frames, ts_error *err)
+{
+    ts_npy file;
+    *pair = (ts_motion_pair){0};
+    if (clips->maker.make)
+        return make_clip(pair, e, ema, clips, place, limit, frames, err);
+    TS_TRY(ts_motion_file_open(&file, clips->files.path[place], e->motion.columns, err));
+    *frames = file.tensor.shape.dim[0];
+    ts_status status =
+        ts_motion_pair_make(pair, e, ema, clips->files.name[place], file.tensor.data, *frames, limit, err);
+    ts_npy_close(&file);
     return status;
 }
 

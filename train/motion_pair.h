@@ -19,10 +19,10 @@ typedef struct {
  * not finite, in the clip or in what the model made of it. Of the device; out of memory. */
 ts_status ts_motion_pair_make(ts_motion_pair *pair, ts_experiment *e, bool ema, const char *name, const float *values,
                               int64_t frames, int64_t limit, ts_error *err);
-/* The same of item `index` of the validation data, a window that is normalised already; the data are open.
+/* The same of clip number `place` of a list of the experiment's data, which *frames gets the frames of, in all.
  * Errors: of the data, too. */
-ts_status ts_motion_pair_window(ts_motion_pair *pair, ts_experiment *e, bool ema, int64_t index, int64_t limit,
-                                ts_error *err);
+ts_status ts_motion_pair_clip(ts_motion_pair *pair, ts_experiment *e, bool ema, const ts_clip_list *clips,
+                              int64_t place, int64_t limit, int64_t *frames, ts_error *err);
 
 void ts_motion_pair_clear(ts_motion_pair *pair);
 

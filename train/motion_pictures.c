@@ -4,13 +4,12 @@
 
 #include "core/memory.h"
 #include "train/motion_pair.h"
-#include "train/motion_tree.h"
 
 enum { WIDTH = 560, HEIGHT = 320, POSE_WIDTH = 110, POSE_HEIGHT = 170 };
 
 bool ts_has_motion_pictures(const ts_experiment *e)
 {
-    return ts_motion_layout_known(&e->motion) != NULL;
+    return ts_motion_layout_known(&e->motion) && ts_experiment_has_clips(e);
 }
 
 static ts_status draw_as(const char *stem, const char *ending, int width, int height, ts_skeleton_show *show,
@@ -49,19 +48,6 @@ static ts_status draw_titled(const ts_motion_pair *pair, const char *name, const
     return status;
 }
 
-static ts_status make_pair(ts_motion_pair *pair, ts_experiment *e, bool ema, const ts_clip_list *clips, int64_t place,
-                           int64_t limit, int64_t *frames, ts_error *err)
-{
-    ts_npy clip;
-    *pair = (ts_motion_pair){0};
-    TS_TRY(ts_motion_file_open(&clip, clips->files.path[place], e->motion.columns, err));
-    *frames = clip.tensor.shape.dim[0];
-    ts_status status =
-        ts_motion_pair_make(pair, e, ema, clips->files.name[place], clip.tensor.data, *frames, limit, err);
-    ts_npy_close(&clip);
-    return status;
-}
-
 /* The first clip that data and model do not refuse. */
 static ts_status draw_clip(ts_experiment *e, bool ema, const ts_clip_list *clips, int64_t limit, const char *stem,
                            const char *about, ts_error *err)
@@ -70,7 +56,7 @@ static ts_status draw_clip(ts_experiment *e, bool ema, const ts_clip_list *clips
     ts_status status = TS_ERR_DATA;
     int64_t frames = 0, next = 0;
     while (status == TS_ERR_DATA && next < clips->files.count) {
-        status = make_pair(&pair, e, ema, clips, next++, limit, &frames, err);
+        status = ts_motion_pair_clip(&pair, e, ema, clips, next++, limit, &frames, err);
         if (status != TS_OK)
             ts_motion_pair_clear(&pair);
     }
@@ -80,24 +66,9 @@ static ts_status draw_clip(ts_experiment *e, bool ema, const ts_clip_list *clips
     return status;
 }
 
-static ts_status draw_window(ts_experiment *e, bool ema, int64_t limit, const char *stem, const char *about,
-                             ts_error *err)
-{
-    ts_motion_pair pair;
-    ts_status status = ts_experiment_open_data(e, TS_SPLIT_VAL, err);
-    TS_TRY(status);
-    status = ts_motion_pair_window(&pair, e, ema, 0, limit, err);
-    if (status == TS_OK)
-        status = draw_titled(&pair, "validation window 0", about, e->tokenizer.item.dim[0], stem, err);
-    ts_motion_pair_clear(&pair);
-    return status;
-}
-
 ts_status ts_motion_pictures(ts_experiment *e, bool ema, int64_t frames, const char *stem, const char *about,
                              ts_error *err)
 {
-    if (!ts_experiment_has_clips(e))
-        return draw_window(e, ema, frames, stem, about, err);
     ts_clip_list clips;
     ts_status status = ts_experiment_clips(e, ts_split_name(TS_SPLIT_VAL), &clips, err);
     if (status == TS_OK)

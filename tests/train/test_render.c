@@ -10,6 +10,7 @@
 #include "core/files/npy.h"
 #include "tests/support/known_motion.h"
 #include "tests/support/shared.h"
+#include "tests/train/motion_folder.h"
 #include "tests/train/run_program.h"
 #include "train/gif.h"
 #include "train/skeleton_picture.h"
@@ -138,6 +139,9 @@ Test(train_render, refusals)
          "other.npy: frames of 100 columns, but those of the layout kit are 251",
          {"render", other, "-o", out, "--layout", "kit"}},
         {2, "expected a layout of humanml3d, kit, motionmillion, found", {"render", us, "-o", out, "--layout", "smpl"}},
+        {2, "absent.yaml", {"render", us, "-o", out, "--layout", "absent.yaml"}},
+        {2, "run.h5: a checkpoint needs a clip", {"render", kept_write(&folder, "run.h5", "x", 1), "-o", out}},
+        {2, "data.path=x: is for a checkpoint", {"render", us, "-o", out, "data.path=x"}},
         {3, "broken.npy: frame 5, column 9: expected a number, found nan", {"render", broken, "-o", out}},
         {3, "flat.npy: expected floats [frames, columns], found f32 [9]", {"render", flat, "-o", out}},
         {3, "none.npy: expected floats [frames, columns], found f32 [0, 263]", {"render", none, "-o", out}},
@@ -174,5 +178,160 @@ Test(train_render, targets_that_cannot_be_written)
     cr_assert_neq(access(out, F_OK), 0, "nothing half");
     setenv("PATH", folder.path, 1);
     REFUSED(1, "install the package ffmpeg", "render", us, "-o", kept_path(&folder, "out.mp4"));
+    temp_folder_remove(&folder);
+}
+
+/* ---- a clip and its reconstruction ---- */
+
+static char *sub(const temp_folder *folder, const char *name)
+{
+    return (char *)kept_path(folder, name);
+}
+
+/* A run on clips of 263 columns; its last checkpoint. */
+static const char *trained(const temp_folder *folder, const char *const *more)
+{
+    const char *words[20] = {"train", motion_config(folder), "--quiet", "--run", sub(folder, "run")};
+    for (int i = 0; more[i]; i++)
+        words[5 + i] = more[i];
+    outcome o = run_program(words, (circumstances){0});
+    cr_assert_eq(o.code, 0, "%s", o.err);
+    outcome_free(&o);
+    return sub(folder, "run/checkpoints/last.h5");
+}
+
+static bool exists(const temp_folder *folder, const char *name)
+{
+    return access(temp_path(folder, name), F_OK) == 0;
+}
+
+Test(train_render, clips_beside_their_reconstruction)
+{
+    if (no_library())
+        return;
+    temp_folder folder = temp_folder_make();
+    write_motion_tree(&folder, 3, 22, 263);
+    const char *checkpoint = trained(&folder, (const char *const[]){"train.ema=0.9", NULL}),
+               *out = sub(&folder, "o.gif");
+    const char *file = walk(&folder, "walk.npy", "humanml3d", 31, -1), *kit = walk(&folder, "kit.npy", "kit", 30, -1);
+    const char *tiny = walk(&folder, "tiny.npy", "humanml3d", 3, -1);
+    const struct {
+        const char *words[9];
+        int pictures;
+    } cases[] = {
+        {{"render", checkpoint, "1", "-o", out, "--json"}, 20},
+        {{"render", checkpoint, file, "-o", out, "--json", "--no-ema"}, 28},
+        {{"render", checkpoint, file, "-o", out, "--json", "--frames", "20:"}, 8},
+    };
+    for (int i = 0; i < 3; i++) {
+        int width, height, pictures;
+        char *answer = output_of_program(cases[i].words);
+        cr_assert_not_null(strstr(answer, "\"mpjpe_mm\": "), "%s", answer);
+        read_gif(out, &width, &height, &pictures);
+        cr_assert(width == 800 && height == 480 && pictures == cases[i].pictures, "%d: %d", i, pictures);
+        free(answer);
+    }
+    REFUSED(3, "no clip of that name among their 6, the first of which is 0", "render", checkpoint, "3", "-o", out);
+    REFUSED(3, "3 frames, too short: a token has 4", "render", checkpoint, tiny, "-o", out);
+    REFUSED(3, "expected 263 columns", "render", checkpoint, kit, "-o", out);
+    REFUSED(2, "--layout and --beside are for a motion alone", "render", checkpoint, "1", "-o", out, "--beside", file);
+    temp_folder_remove(&folder);
+}
+
+/* Clips that are in no file. */
+Test(train_render, clips_of_generated_motion)
+{
+    if (no_library())
+        return;
+    temp_folder folder = temp_folder_make();
+    const char *checkpoint =
+        trained(&folder, (const char *const[]){"data.kind=chains", "data.count=4", "data.val_count=2",
+                                               "data.frames=[22,22]", "train.eval_every=4", NULL});
+    const char *out = sub(&folder, "o.gif");
+    int width, height, pictures;
+    read_gif(sub(&folder, "run/pictures/step_000004.gif"), &width, &height, &pictures);
+    cr_assert_eq(pictures, 20);
+    free(OUTPUT("render", checkpoint, "val_000001", "-o", out, "--size", "200x100"));
+    read_gif(out, &width, &height, &pictures);
+    cr_assert(width == 200 && height == 100 && pictures == 20);
+    REFUSED(3, "no clip of that name among their 6", "render", checkpoint, "val_000002", "-o", out);
+    temp_folder_remove(&folder);
+}
+
+Test(train_render, a_model_of_images_has_no_clips)
+{
+    temp_folder folder = temp_folder_make();
+    REFUSED(2, "is no model of motion", "render", tiny_run(&folder), "0", "-o", "x.gif");
+    temp_folder_remove(&folder);
+}
+
+/* ---- what a training shows ---- */
+
+/* Some clips are broken: the first one that can be drawn is. */
+Test(train_render, training_draws_at_every_evaluation)
+{
+    if (no_library())
+        return;
+    temp_folder folder = temp_folder_make();
+    write_motion_tree(&folder, 3, 22, 263);
+    temp_write(&folder, "new_joint_vecs/0.npy", "broken", 6);
+    trained(&folder, (const char *const[]){"train.eval_every=2", "train.picture_frames=13", NULL});
+    int width, height, pictures;
+    for (int step = 2; step <= 4; step += 2) {
+        char name[64];
+        ts_image strip;
+        snprintf(name, sizeof name, "run/pictures/step_%06d.gif", step);
+        read_gif(sub(&folder, name), &width, &height, &pictures);
+        cr_assert_eq(pictures, 12, "three tokens in 13 frames");
+        snprintf(name, sizeof name, "run/pictures/step_%06d.png", step);
+        cr_assert_eq(ts_image_read(&strip, sub(&folder, name), 3, TS_ERR_DATA, &err), TS_OK, "%s", err.text);
+        cr_assert_gt(strip.width, 800);
+        ts_image_clear(&strip);
+    }
+    temp_folder_remove(&folder);
+}
+
+Test(train_render, training_without_pictures)
+{
+    temp_folder folder = temp_folder_make();
+    write_motion_tree(&folder, 2, 22, 263);
+    trained(&folder, (const char *const[]){"train.eval_every=2", "train.picture_frames=0", NULL});
+    cr_assert(!exists(&folder, "run/pictures/step_000002.gif") && !exists(&folder, "run/pictures/step_000002.png"));
+    cr_assert(exists(&folder, "run/pictures/usage_00000002.png"));
+    temp_folder_remove(&folder);
+}
+
+/* Columns that nobody knows: nothing is drawn, and nothing is said. */
+Test(train_render, training_on_unknown_columns)
+{
+    temp_folder folder = temp_folder_make();
+    size_t bytes;
+    write_motion_tree(&folder, 2, 22, 30);
+    trained(&folder, (const char *const[]){"train.eval_every=2", NULL});
+    char *log = file_content(sub(&folder, "run/log.txt"), &bytes);
+    cr_assert(!exists(&folder, "run/pictures/step_000002.png") && !strstr(log, "no picture"), "%s", log);
+    free(log);
+    temp_folder_remove(&folder);
+}
+
+Test(train_render, training_goes_on_where_a_picture_fails)
+{
+    temp_folder folder = temp_folder_make();
+    size_t bytes;
+    write_motion_tree(&folder, 2, 22, 263);
+    const char *checkpoint = trained(&folder, (const char *const[]){"train.steps=1", NULL});
+    for (int step = 2; step <= 5; step++) {
+        char name[64];
+        snprintf(name, sizeof name, "run/pictures/step_%06d.png/in_the_way", step);
+        temp_write(&folder, name, "", 0);
+    }
+    outcome o = RUN("train", motion_config(&folder), "--resume", "--run", sub(&folder, "run"), "train.steps=5",
+                    "train.eval_every=1");
+    cr_assert_eq(o.code, 0, "%s", o.err);
+    char *log = file_content(sub(&folder, "run/log.txt"), &bytes), *note = strstr(log, "no picture of motion: ");
+    cr_assert(note && strstr(log, "step 5, val"), "%s", log);
+    cr_assert(exists(&folder, "run/checkpoints/last.h5") && checkpoint);
+    free(log);
+    outcome_free(&o);
     temp_folder_remove(&folder);
 }
