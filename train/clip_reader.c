@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "train/motion_tree.h"
+#include "core/memory.h"
+#include "train/clip_list.h"
 
 enum { STRETCH = 4096 };
 
@@ -47,36 +48,17 @@ static ts_status handle_broken(ts_clip_reader *r, ts_status status, const ts_err
     return status;
 }
 
-/* NULL where clips are files. */
-static const ts_clip_maker *maker_of(const ts_clip_reader *r)
-{
-    return r->options.maker && r->options.maker->make ? r->options.maker : NULL;
-}
-
-static ts_status find_frames(const ts_clip_reader *r, int64_t place, int64_t *frames, ts_error *err)
-{
-    ts_shape shape;
-    const ts_clip_maker *maker = maker_of(r);
-    if (maker) {
-        *frames = maker->frames(maker->state, place);
-        return TS_OK;
-    }
-    TS_TRY(ts_motion_file_shape(&shape, r->options.list->path[place], r->motion->columns, err));
-    *frames = shape.dim[0];
-    return TS_OK;
-}
-
 static ts_status look_at(ts_clip_reader *r, int64_t place, ts_error *err)
 {
     int64_t frames;
     ts_error why = {0};
-    ts_status status = find_frames(r, place, &frames, &why);
+    ts_status status = ts_clip_list_frames(&frames, r->options.list, place, r->motion->columns, &why);
     if (status != TS_OK)
         return handle_broken(r, status, &why, err);
     ts_clip_cut cut = ts_clips_cut(r->clips, frames);
     if (cut.tokens == 0 || cut.frames < r->options.least_frames) {
         ts_fail(&why, TS_ERR_DATA, "clip %s: %" PRId64 " frames, too short: a token has %" PRId64 "%s",
-                r->options.list->name[place], frames, ts_clips_token_frames(r->clips),
+                r->options.list->files.name[place], frames, ts_clips_token_frames(r->clips),
                 cut.tokens ? ", and the loss needs at least 3" : "");
         leave_out(r, &why);
         r->too_short++;
@@ -96,7 +78,7 @@ static int by_length(const void *a, const void *b)
 static ts_status next_stretch(ts_clip_reader *r, ts_error *err)
 {
     r->at = r->count = 0;
-    for (; r->begin < r->options.list->count && r->count < STRETCH; r->begin += r->options.of)
+    for (; r->begin < r->options.list->files.count && r->count < STRETCH; r->begin += r->options.of)
         TS_TRY(look_at(r, r->begin, err));
     qsort(r->stretch, (size_t)r->count, sizeof *r->stretch, by_length);
     return TS_OK;
@@ -111,7 +93,7 @@ ts_status ts_clip_reader_next(ts_clip_reader *r, ts_clip *clip, ts_error *err)
         return TS_OK;
     const struct ts_clip_length *next = &r->stretch[r->at++];
     clip->place = next->place;
-    clip->name = r->options.list->name[next->place];
+    clip->name = r->options.list->files.name[next->place];
     clip->frames = next->frames;
     clip->cut = ts_clips_cut(r->clips, next->frames);
     return TS_OK;
@@ -129,28 +111,11 @@ static ts_status make_room(ts_clip_reader *r, int64_t values, ts_error *err)
     return TS_OK;
 }
 
-static ts_status read_file(ts_clip_reader *r, const ts_clip *clip, int64_t values, ts_error *err)
-{
-    ts_npy file;
-    const char *path = r->options.list->path[clip->place];
-    TS_TRY(ts_motion_file_open(&file, path, r->motion->columns, err));
-    ts_status status = TS_OK;
-    if (file.tensor.shape.dim[0] == clip->frames)
-        memcpy(r->x, file.tensor.data, (size_t)values * sizeof *r->x);
-    else
-        status = ts_fail(err, TS_ERR_DATA, "%s: had %" PRId64 " frames a moment ago, now %" PRId64, path, clip->frames,
-                         file.tensor.shape.dim[0]);
-    ts_npy_close(&file);
-    return status;
-}
-
 ts_status ts_clip_reader_load(ts_clip_reader *r, ts_clip *clip, ts_error *err)
 {
     ts_error why = {0};
-    const ts_clip_maker *maker = maker_of(r);
     TS_TRY(make_room(r, clip->frames * r->motion->columns, err));
-    ts_status status = maker ? maker->make(maker->state, clip->place, r->x, &why)
-                             : read_file(r, clip, clip->cut.frames * r->motion->columns, &why);
+    ts_status status = ts_clip_list_read(r->x, r->options.list, clip->place, clip->frames, r->motion->columns, &why);
     if (status != TS_OK)
         return handle_broken(r, status, &why, err);
     ts_motion_normalize(r->motion, clip->cut.frames, r->x);

@@ -11,14 +11,13 @@
 #define TS_TRAIN_CLIP_READER_H
 
 #include "train/clips.h"
-#include "train/file_list.h"
+#include "train/data.h"
 
 typedef struct {
-    const ts_file_list *list;
-    const ts_clip_maker *maker; /* NULL, or an empty one: the list is of files */
-    int64_t first, of;          /* every of-th clip, from number `first` on: a shard; 0 and 1 for all */
-    int64_t least_frames;       /* that a clip must have when it is cut to whole tokens, which is at least one token */
-    bool stop;                  /* a broken clip is an error; too short ones are left out all the same */
+    const ts_clip_list *list;
+    int64_t first, of;    /* every of-th clip, from number `first` on: a shard; 0 and 1 for all */
+    int64_t least_frames; /* that a clip must have when it is cut to whole tokens, which is at least one token */
+    bool stop;            /* a broken clip is an error; too short ones are left out all the same */
     void (*say)(void *context, const char *line); /* about a clip that is left out; NULL: nobody asks */
     void *context;
 } ts_clip_reader_options;

@@ -86,8 +86,8 @@ typedef struct {
 
 /* Whole motion clips. */
 typedef struct {
-    ts_file_list files;      /* .npy, called by the clips' ids; to be read with ts_motion_file_open, unless: */
-    ts_clip_maker maker;     /* not empty: names only; there are no files */
+    ts_file_list files;      /* .npy, called by the clips' ids; ts_clip_list_read reads them */
+    ts_clip_maker maker;     /* not empty: there are no files, names alone */
     bool stop;               /* at a clip that is broken; else it is left out and counted */
     char note[TS_DATA_NOTE]; /* as of a data set */
 } ts_clip_list;

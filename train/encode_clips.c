@@ -153,8 +153,7 @@ static ts_status encode(ts_encoding *e, const ts_clip_list *list, ts_clips *clip
 {
     ts_experiment *x = &e->trained->experiment;
     ts_clip_reader reader;
-    ts_clip_reader_options options = {
-        .list = &list->files, .maker = &list->maker, .first = e->shard, .of = e->shards, .say = say_left_out};
+    ts_clip_reader_options options = {.list = list, .first = e->shard, .of = e->shards, .say = say_left_out};
     int64_t count = list->files.count;
     e->of_all = count > e->shard ? (count - e->shard + e->shards - 1) / e->shards : 0;
     TS_TRY(ts_clip_reader_open(&reader, clips, &x->motion, options, err));

@@ -105,8 +105,7 @@ ts_status ts_evaluate_clips(ts_experiment *e, ts_split split, bool ema, ts_evalu
     evaluation v = {.e = e};
     ts_clip_list list = {0};
     ts_clip_reader reader = {0};
-    ts_clip_reader_options options = {
-        .list = &list.files, .maker = &list.maker, .of = 1, .least_frames = least_frames(e)};
+    ts_clip_reader_options options = {.list = &list, .of = 1, .least_frames = least_frames(e)};
     ts_status status;
     result->counts = ts_calloc((size_t)e->tokenizer.info.codes, sizeof *result->counts);
     if (!result->counts)

@@ -6,8 +6,8 @@
 
 #include "core/memory.h"
 #include "models/motion_metrics.h"
+#include "train/clip_list.h"
 #include "train/clips.h"
-#include "train/motion_tree.h"
 
 /* A limit is at least a token long. */
 static ts_status cut_to_tokens(ts_clip_cut *cut, const ts_clips *clips, const char *name, int64_t frames, int64_t limit,
@@ -79,35 +79,20 @@ out:
     return status;
 }
 
-/* A clip that is in no file. */
-static ts_status make_clip(ts_motion_pair *pair, ts_experiment *e, bool ema, const ts_clip_list *clips, int64_t place,
-                           int64_t limit, int64_t *frames, ts_error *err)
-{
-    const ts_clip_maker *maker = &clips->maker;
-    *frames = maker->frames(maker->state, place);
-    size_t bytes = (size_t)(*frames * e->motion.columns) * sizeof(float);
-    float *values = ts_alloc(bytes);
-    if (!values)
-        return ts_out_of_memory(err, bytes);
-    ts_status status = maker->make(maker->state, place, values, err);
-    if (status == TS_OK)
-        status = ts_motion_pair_make(pair, e, ema, clips->files.name[place], values, *frames, limit, err);
-    ts_free(values);
-    return status;
-}
-
 ts_status ts_motion_pair_clip(ts_motion_pair *pair, ts_experiment *e, bool ema, const ts_clip_list *clips,
                               int64_t place, int64_t limit, int64_t *frames, ts_error *err)
 {
-    ts_npy file;
+    const int64_t columns = e->motion.columns;
     *pair = (ts_motion_pair){0};
-    if (clips->maker.make)
-        return make_clip(pair, e, ema, clips, place, limit, frames, err);
-    TS_TRY(ts_motion_file_open(&file, clips->files.path[place], e->motion.columns, err));
-    *frames = file.tensor.shape.dim[0];
-    ts_status status =
-        ts_motion_pair_make(pair, e, ema, clips->files.name[place], file.tensor.data, *frames, limit, err);
-    ts_npy_close(&file);
+    TS_TRY(ts_clip_list_frames(frames, clips, place, columns, err));
+    size_t bytes = (size_t)(*frames * columns) * sizeof(float);
+    float *values = ts_alloc(bytes);
+    if (!values)
+        return ts_out_of_memory(err, bytes);
+    ts_status status = ts_clip_list_read(values, clips, place, *frames, columns, err);
+    if (status == TS_OK)
+        status = ts_motion_pair_make(pair, e, ema, clips->files.name[place], values, *frames, limit, err);
+    ts_free(values);
     return status;
 }
 

@@ -275,8 +275,7 @@ static void open_reading(reading *r, int64_t first, int64_t of, const char *spli
     r->e = open_experiment(FINITE, NULL);
     r->clips = open_clips(&r->e);
     cr_assert_eq(ts_experiment_clips(&r->e, split, &r->list, &err), TS_OK, "%s", err.text);
-    ts_clip_reader_options options = {
-        .list = &r->list.files, .first = first, .of = of, .say = keep_line, .context = said};
+    ts_clip_reader_options options = {.list = &r->list, .first = first, .of = of, .say = keep_line, .context = said};
     said[0] = '\0';
     cr_assert_eq(ts_clip_reader_open(&r->reader, r->clips, &r->e.motion, options, &err), TS_OK, "%s", err.text);
 }
