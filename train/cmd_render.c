@@ -13,7 +13,16 @@
 #include "train/motion_tree.h"
 #include "train/trained.h"
 
-enum { WIDTH = 480, HEIGHT = 480, TWO_WIDTH = 800, POSE_WIDTH = 130, POSE_HEIGHT = 210, LEAST = 64, MOST = 4096 };
+enum {
+    WIDTH = 480,
+    HEIGHT = 480,
+    TWO_WIDTH = 640,
+    TWO_HEIGHT = 400,
+    POSE_WIDTH = 130,
+    POSE_HEIGHT = 210,
+    LEAST = 64,
+    MOST = 4096
+};
 
 /* What was asked for: motions in files, or a clip and what a checkpoint makes of it. */
 typedef struct {
@@ -146,18 +155,17 @@ static ts_status take_motions(scene *s, const ts_arguments *a, ts_error *err)
         return ts_fail(err, TS_ERR_USAGE, "%s: a checkpoint needs a clip to reconstruct: tessera render %s CLIP -o %s",
                        TS_SHOWN(path), TS_SHOWN(path), TS_SHOWN(ts_arguments_text(a, "output")));
     TS_TRY(add_motion(s, path, ts_arguments_text(a, "layout"), err));
-    s->show.title = clip_name(path, &s->arena);
+    char *name = clip_name(path, &s->arena), *beside = other ? clip_name(other, &s->arena) : NULL;
+    if (!name || (other && !beside))
+        return ts_out_of_memory(err, strlen(path));
+    s->show.title = name;
     if (!other)
         return TS_OK;
     TS_TRY(add_motion(s, other, NULL, err));
-    s->show.label[0] = clip_name(path, &s->arena);
-    s->show.label[1] = clip_name(other, &s->arena);
-    if (!s->show.label[0] || !s->show.label[1])
-        return ts_out_of_memory(err, strlen(other));
-    if (strcmp(s->show.label[0], s->show.label[1]) == 0) {
-        s->show.label[0] = "original";
-        s->show.label[1] = "reconstruction";
-    }
+    const bool same = strcmp(name, beside) == 0;
+    s->show.title = same ? name : NULL;
+    s->show.label[0] = same ? "original" : name;
+    s->show.label[1] = same ? "reconstruction" : beside;
     return TS_OK;
 }
 
@@ -231,7 +239,7 @@ static ts_status fill_show(scene *s, const ts_arguments *a, ts_error *err)
     const bool strip = s->format == TS_RENDER_PNG;
     s->show.fps = ts_arguments_given(a, "fps") ? ts_arguments_real(a, "fps") : s->show.body[0]->layout->fps;
     s->show.width = strip ? POSE_WIDTH : s->show.count > 1 ? TWO_WIDTH : WIDTH;
-    s->show.height = strip ? POSE_HEIGHT : HEIGHT;
+    s->show.height = strip ? POSE_HEIGHT : s->show.count > 1 ? TWO_HEIGHT : HEIGHT;
     return ts_arguments_given(a, "size") ? parse_size(ts_arguments_text(a, "size"), &s->show, err) : TS_OK;
 }
 

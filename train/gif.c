@@ -28,7 +28,7 @@ int ts_gif_every(double fps)
 #include <stdio.h>
 #include <string.h>
 
-enum { COLOURS = 256, TRANSPARENT = COLOURS - 1, FIRST_STEPS = 56, STEPS = 40, CUBE = 4, UNKNOWN = TRANSPARENT };
+enum { COLOURS = 256, TRANSPARENT = COLOURS - 1, FIRST_STEPS = 28, STEPS = 20, CUBE = 4, UNKNOWN = TRANSPARENT };
 
 struct ts_gif {
     ts_replace file;
@@ -53,15 +53,21 @@ static void add_colour(ts_gif *g, double r, double green, double b)
             (GifColorType){(GifByteType)lround(r), (GifByteType)lround(green), (GifByteType)lround(b)};
 }
 
+/* Few entries compress well: edges of moving lines make most of a file. Of the first colour, which large areas fade in,
+ * the light ones are closer to each other, where bands would be seen. */
+static void add_tints(ts_gif *g, ts_colour c, int steps, double power)
+{
+    for (int k = 0; k < steps; k++) {
+        double keep = pow(1 - (double)k / steps, power), white = 255 * (1 - keep);
+        add_colour(g, white + keep * c.r, white + keep * c.g, white + keep * c.b);
+    }
+}
+
 static void make_palette(ts_gif *g, const ts_colour *colours, int count)
 {
     add_colour(g, 255, 255, 255);
     for (int i = 0; i < count; i++)
-        for (int k = 0, steps = i ? STEPS : FIRST_STEPS; k < steps; k++) {
-            double white = (double)k / steps, keep = 1 - white;
-            add_colour(g, 255 * white + keep * colours[i].r, 255 * white + keep * colours[i].g,
-                       255 * white + keep * colours[i].b);
-        }
+        add_tints(g, colours[i], i ? STEPS : FIRST_STEPS, i ? 1 : 1.5);
     for (int r = 0; r < CUBE; r++)
         for (int green = 0; green < CUBE; green++)
             for (int b = 0; b < CUBE; b++)

@@ -26,7 +26,7 @@ int64_t ts_skeleton_show_frames(const ts_skeleton_show *show)
 
 /* In heights of the body, and pixels. */
 static const double shadow_width = 0.05, strip_part = 0.9; /* the rest is floor */
-enum { MARGIN = 10, TITLE_HEIGHT = 30, LABEL_HEIGHT = 18, FOOTER_HEIGHT = 22, ROUND = 72 };
+enum { MARGIN = 10, TITLE_HEIGHT = 30, LABEL_HEIGHT = 18, FOOTER_HEIGHT = 22, LEGEND_WIDTH = 118, ROUND = 72 };
 
 static const double pi = 3.14159265358979323846;
 
@@ -332,14 +332,19 @@ static void paint_panel(const ts_skeleton_painter *p, int body, int64_t t, int w
 
 typedef enum { TO_THE_LEFT, TO_THE_MIDDLE, TO_THE_RIGHT } ranged;
 
-/* `y` is that of the line that letters stand on. Returns where the text ends. */
-static double write_text(cairo_t *cr, double x, double y, double size, ranged to, const char *text)
+/* `y` is that of the line that letters stand on. What is wider than `room` is written smaller. Returns where the text
+ * ends. */
+static double write_text(cairo_t *cr, double x, double y, double size, double room, ranged to, const char *text)
 {
     char shown[160];
     cairo_text_extents_t e;
     ts_text_excerpt(text, shown, sizeof shown); /* cairo takes well-formed text alone */
     cairo_set_font_size(cr, size);
     cairo_text_extents(cr, shown, &e);
+    if (e.x_advance > room && room > 0) {
+        cairo_set_font_size(cr, size * room / e.x_advance);
+        cairo_text_extents(cr, shown, &e);
+    }
     x -= to == TO_THE_LEFT ? 0 : to == TO_THE_RIGHT ? e.x_advance : e.x_advance / 2;
     cairo_move_to(cr, x, y);
     cairo_show_text(cr, shown);
@@ -353,42 +358,58 @@ static void font(cairo_t *cr, bool bold)
                            bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
 }
 
-static void write_title(const ts_skeleton_painter *p, double size)
+/* In a picture of so many pixels. */
+static void write_title(const ts_skeleton_painter *p, double size, double width)
 {
     if (!p->show->title)
         return;
     font(p->cr, true);
     use(p->cr, ink, 0);
-    write_text(p->cr, MARGIN, MARGIN + size, size, TO_THE_LEFT, p->show->title);
+    write_text(p->cr, MARGIN, MARGIN + size, size, width - 2 * MARGIN, TO_THE_LEFT, p->show->title);
 }
 
-/* What the colours are, and how wide the grid. */
-static void write_legend(const ts_skeleton_painter *p, double y, double size)
+/* What the colours are, and how wide the grid: where there is room for it. */
+static void write_legend(const ts_skeleton_painter *p, double y, double size, double room)
 {
     char text[64];
     cairo_t *cr = p->cr;
+    if (room < LEGEND_WIDTH)
+        return;
     font(cr, false);
     use(cr, colour_of(TS_LEFT), 0);
-    double x = write_text(cr, MARGIN, y, size, TO_THE_LEFT, "left") + size / 2;
+    double x = write_text(cr, MARGIN, y, size, room, TO_THE_LEFT, "left") + size / 2;
     use(cr, colour_of(TS_RIGHT), 0);
-    x = write_text(cr, x, y, size, TO_THE_LEFT, "right") + size;
+    x = write_text(cr, x, y, size, room, TO_THE_LEFT, "right") + size;
     use(cr, ink, 0);
     snprintf(text, sizeof text, "grid %.3g m", p->grid * p->show->body[0]->layout->unit_mm / 1000);
-    write_text(cr, x, y, size, TO_THE_LEFT, text);
+    write_text(cr, x, y, size, MARGIN + room - x, TO_THE_LEFT, text);
 }
 
-static void write_time(const ts_skeleton_painter *p, int64_t t, double x, double y, double size, ranged to)
+/* Below a pose, in the middle of its `room`. */
+static void write_seconds(const ts_skeleton_painter *p, int64_t t, double x, double y, double size, double room)
 {
-    char text[96];
-    int64_t frames = ts_skeleton_show_frames(p->show), first = p->show->first;
-    if (to == TO_THE_RIGHT)
-        snprintf(text, sizeof text, "frame %" PRId64 " / %" PRId64 "   %.2f s", first + t, first + frames - 1,
-                 (double)(first + t) / p->show->fps);
-    else
-        snprintf(text, sizeof text, "%.2f s", (double)(first + t) / p->show->fps);
+    char text[48];
+    snprintf(text, sizeof text, "%.2f s", (double)(p->show->first + t) / p->show->fps);
     font(p->cr, false);
     use(p->cr, ink, 0);
-    write_text(p->cr, x, y, size, to, text);
+    write_text(p->cr, x, y, size, room, TO_THE_MIDDLE, text);
+}
+
+/* The last line of a picture of an animation. */
+static void write_footer(const ts_skeleton_painter *p, int64_t t, double y, double size)
+{
+    char text[96];
+    const double width = p->show->width - 2.0 * MARGIN, with_legend = width - LEGEND_WIDTH - size;
+    const int64_t first = p->show->first, last = first + ts_skeleton_show_frames(p->show) - 1;
+    cairo_text_extents_t e;
+    snprintf(text, sizeof text, "frame %" PRId64 " / %" PRId64 "   %.2f s", first + t, last,
+             (double)(first + t) / p->show->fps);
+    font(p->cr, false);
+    use(p->cr, ink, 0);
+    cairo_set_font_size(p->cr, size);
+    cairo_text_extents(p->cr, text, &e);
+    write_text(p->cr, p->show->width - MARGIN, y, size, width, TO_THE_RIGHT, text);
+    write_legend(p, y, size, e.x_advance <= with_legend ? LEGEND_WIDTH : 0);
 }
 
 /* ---- whole pictures ---- */
@@ -507,13 +528,13 @@ ts_status ts_skeleton_paint(ts_skeleton_painter *p, int64_t t, ts_image *picture
         cairo_restore(cr);
         if (!show->label[i])
             continue;
-        font(cr, false);
+        font(cr, true);
         use(cr, ink, 0);
-        write_text(cr, x + (double)show->width / show->count / 2, p->panel[i].y - 5, 13, TO_THE_MIDDLE, show->label[i]);
+        write_text(cr, x + (double)show->width / show->count / 2, p->panel[i].y - 5, 13, p->panel[i].width,
+                   TO_THE_MIDDLE, show->label[i]);
     }
-    write_title(p, 15);
-    write_legend(p, show->height - 8, 12);
-    write_time(p, t, show->width - MARGIN, show->height - 8, 12, TO_THE_RIGHT);
+    write_title(p, 15, show->width);
+    write_footer(p, t, show->height - 8, 12);
     return take_picture(p, picture, err);
 }
 
@@ -545,9 +566,9 @@ static void paint_row(ts_skeleton_painter *p, int i, int poses, double top)
     }
     if (!show->label[i])
         return;
-    font(cr, false);
+    font(cr, true);
     use(cr, ink, 0);
-    write_text(cr, MARGIN, top + 12, 12, TO_THE_LEFT, show->label[i]);
+    write_text(cr, MARGIN, top + 12, 12, (double)poses * show->width - 2 * MARGIN, TO_THE_LEFT, show->label[i]);
 }
 
 static void paint_strip(ts_skeleton_painter *p, int poses, double top)
@@ -558,9 +579,9 @@ static void paint_strip(ts_skeleton_painter *p, int poses, double top)
     for (int i = 0; i < show->count; i++)
         paint_row(p, i, poses, top + (double)i * row_height(show));
     for (int k = 0; k < poses; k++)
-        write_time(p, pose_frame(show, k, poses), (k + 0.5) * show->width, bottom + 12, 11, TO_THE_MIDDLE);
-    write_title(p, 15);
-    write_legend(p, bottom + 12 + 18, 12);
+        write_seconds(p, pose_frame(show, k, poses), (k + 0.5) * show->width, bottom + 12, 11, show->width);
+    write_title(p, 15, (double)poses * show->width);
+    write_legend(p, bottom + 12 + 18, 12, (double)poses * show->width - 2 * MARGIN);
 }
 
 ts_status ts_skeleton_strip(ts_image *picture, const ts_skeleton_show *show, int poses, ts_error *err)

@@ -85,7 +85,7 @@ Test(train_render, animations)
     } cases[] = {
         {{"render", kit, "-o", out}, 480, 480, 30},
         {{"render", us, "-o", out, "--size", "100x120", "--layout", "humanml3d"}, 100, 120, 20},
-        {{"render", us, "-o", out, "--beside", longer}, 800, 480, 20},
+        {{"render", us, "-o", out, "--beside", longer}, 640, 400, 20},
         {{"render", longer, "-o", out, "--beside", us, "--size=300x200"}, 300, 200, 20},
         {{"render", us, "-o", out, "--frames", "5:12"}, 480, 480, 7},
         {{"render", us, "-o", out, "--frames", "18:", "--fps", "30"}, 480, 480, 2},
@@ -99,6 +99,30 @@ Test(train_render, animations)
         read_gif(out, &width, &height, &pictures);
         cr_assert(width == cases[i].width && height == cases[i].height && pictures == cases[i].pictures,
                   "%d: %d x %d, %d pictures", (int)i, width, height, pictures);
+    }
+    temp_folder_remove(&folder);
+}
+
+/* Ten seconds of a real dance at twenty frames a second are less than three megabytes, alone and as a pair. */
+Test(train_render, animations_are_small_files)
+{
+    const char *clip = shared_path("data/motion/new_joint_vecs/cmu_005_06.npy");
+    if (no_library())
+        return;
+    if (!clip) {
+        skip_counted("no shared data");
+        return;
+    }
+    temp_folder folder = temp_folder_make();
+    const char *out = kept_path(&folder, "out.gif");
+    for (int pair = 0; pair < 2; pair++) {
+        size_t bytes;
+        if (pair)
+            free(OUTPUT("render", clip, "-o", out, "--beside", clip, "--frames", "0:200"));
+        else
+            free(OUTPUT("render", clip, "-o", out, "--frames", "0:200"));
+        free(file_content(out, &bytes));
+        cr_assert_lt(bytes, 3000000, "%d", pair);
     }
     temp_folder_remove(&folder);
 }
@@ -228,7 +252,7 @@ Test(train_render, clips_beside_their_reconstruction)
         char *answer = output_of_program(cases[i].words);
         cr_assert_not_null(strstr(answer, "\"mpjpe_mm\": "), "%s", answer);
         read_gif(out, &width, &height, &pictures);
-        cr_assert(width == 800 && height == 480 && pictures == cases[i].pictures, "%d: %d", i, pictures);
+        cr_assert(width == 640 && height == 400 && pictures == cases[i].pictures, "%d: %d", i, pictures);
         free(answer);
     }
     REFUSED(3, "no clip of that name among their 6, the first of which is 0", "render", checkpoint, "3", "-o", out);

@@ -2,11 +2,13 @@
 #include "train/skeleton_picture.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <string.h>
 
 #include "core/memory.h"
 #include "tests/support/known_motion.h"
 #include "tests/support/shared.h"
+#include "train/skeleton_view.h"
 
 static ts_error err;
 static known_motion sample;
@@ -98,6 +100,76 @@ Test(train_skeleton_picture, bodies_of_every_layout)
         ts_skeleton_clear(&s);
     }
     cr_assert_geq(count, 3);
+}
+
+enum { BORDER = 10, FOOTER = 22 }; /* what a panel without words above it keeps free at its sides and on top; below */
+
+/* Joints of a side that are drawn where the view says: own of all in that side's colour, other in the other one's. */
+typedef struct {
+    int all, own, other;
+} placed;
+
+static void count_joint(placed *n, const ts_image *p, const ts_view_point *q, ts_side side)
+{
+    const int64_t column = (int64_t)floor(q->x) + BORDER, row = (int64_t)floor(q->y) + BORDER;
+    cr_assert(column >= 0 && column < p->width && row >= 0 && row < p->height);
+    const uint8_t *at = p->pixels + (row * p->width + column) * 3;
+    n->all++;
+    n->own += is_shade(at, ts_skeleton_colours[side]);
+    n->other += is_shade(at, ts_skeleton_colours[side == TS_LEFT ? TS_RIGHT : TS_LEFT]);
+}
+
+/* A limb may be hidden by the one in front of it, and no more than that. */
+Test(train_skeleton_picture, joints_are_where_the_view_says_in_the_colour_of_their_side)
+{
+    int count = 0;
+    for (; ts_motion_layouts[count]; count++) {
+        const ts_motion_layout *l = ts_motion_layouts[count];
+        ts_skeleton s = body_of(l, 50);
+        const ts_skeleton *const bodies[1] = {&s};
+        ts_skeleton_show show = {.body = {&s}, .count = 1, .fps = 20, .width = WIDTH, .height = HEIGHT};
+        ts_view view;
+        placed n = {0};
+        cr_assert_eq(ts_view_open(&view, bodies, 1, 0, 20, WIDTH - 2 * BORDER, HEIGHT - BORDER - FOOTER, &err), TS_OK);
+        for (int64_t t = 0; t < 50; t += 7) {
+            ts_image p = painted(&show, t);
+            for (int64_t j = 0; j < l->joints; j++) {
+                ts_view_point q = ts_view_joint(&view, 0, t, ts_skeleton_joint(&s, t, j));
+                if (ts_joint_side(l, j) != TS_MIDDLE)
+                    count_joint(&n, &p, &q, ts_joint_side(l, j));
+            }
+            ts_image_clear(&p);
+        }
+        cr_assert(n.all >= 8 * 12 && n.own > 0.85 * n.all && n.other < 0.1 * n.all, "%s: %d of %d, %d", l->name, n.own,
+                  n.all, n.other);
+        ts_view_clear(&view);
+        ts_skeleton_clear(&s);
+    }
+    cr_assert_geq(count, 3);
+}
+
+/* Words are smaller where they are many, and the legend goes where there is no room for it. */
+Test(train_skeleton_picture, words_stay_in_the_picture)
+{
+    static const char *const long_title = "subset_0012/a clip with a name that nobody would have given it, step 123456";
+    ts_skeleton s = body_of(ts_motion_layout_find("humanml3d"), 40);
+    for (int width = 150; width <= 600; width += 150) {
+        ts_skeleton_show show = {.body = {&s, &s},
+                                 .count = 2,
+                                 .label = {long_title, long_title},
+                                 .title = long_title,
+                                 .fps = 20,
+                                 .width = width,
+                                 .height = HEIGHT};
+        ts_image p = painted(&show, 10);
+        cr_assert_gt(look(&p, 0, 0, width, 28).any, 50);
+        cr_assert_eq(look(&p, 0, 0, 5, 46).any + look(&p, width - 5, 0, 5, 46).any, 0, "%d: a title is cut", width);
+        cr_assert_eq(look(&p, width / 2 - 5, 29, 10, 17).any, 0, "%d: labels touch each other", width);
+        content legend = look(&p, 0, HEIGHT - 18, width, 18);
+        cr_assert_eq(legend.left + legend.right > 0, width >= 300, "%d: %d", width, legend.left + legend.right);
+        ts_image_clear(&p);
+    }
+    ts_skeleton_clear(&s);
 }
 
 Test(train_skeleton_picture, the_same_frame_twice_is_the_same_picture)
