@@ -454,7 +454,24 @@ static const char *option_problem(const ts_option_table *table, const ts_option 
         return "choices stand with a choice, and only there";
     if (!(o->min <= o->max))
         return "range is empty";
+    if (!o->alias_choices != !o->alias_values || (o->alias_choices && !o->alias))
+        return "the alias's choices and what they mean stand together, with an alias";
     return NULL;
+}
+
+/* As many meanings as choices, and each parses. */
+static ts_status check_alias_values(const ts_option_table *table, void *target, ts_arena *arena, ts_error *err)
+{
+    for (const ts_option *o = table->options; o->name; o++)
+        for (int i = 0; o->alias_choices && (o->alias_choices[i] || o->alias_values[i]); i++) {
+            if (!o->alias_choices[i] || !o->alias_values[i])
+                return ts_fail(err, TS_ERR_RUNTIME, "internal error: option table '%s': '%s': not a meaning a choice",
+                               table->kind, o->alias);
+            if (ts_option_parse(o, o->alias_values[i], target, arena, err) != TS_OK)
+                return ts_fail(err, TS_ERR_RUNTIME, "internal error: option table '%s': '%s' %s has no meaning",
+                               table->kind, o->alias, o->alias_choices[i]);
+        }
+    return TS_OK;
 }
 
 ts_status ts_option_table_check(const ts_option_table *table, ts_error *err)
@@ -471,6 +488,8 @@ ts_status ts_option_table_check(const ts_option_table *table, ts_error *err)
     void *target = ts_calloc(1, table->struct_bytes);
     ts_status status =
         target ? ts_options_default(table, target, &arena, err) : ts_out_of_memory(err, table->struct_bytes);
+    if (status == TS_OK)
+        status = check_alias_values(table, target, &arena, err);
     ts_free(target);
     ts_arena_clear(&arena);
     return status;

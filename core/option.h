@@ -42,6 +42,9 @@ typedef struct {
     const char *const *choices; /* TS_OPTION_CHOICE: NULL-terminated names */
     double min, max;   /* inclusive, for INT, REAL and each of INTS; both 0: unlimited; INFINITY: on one side */
     const char *alias; /* the name that users of the peers type ("nb_code"), or NULL */
+    /* Where the alias takes other values than the name does: what may be typed behind the alias, NULL-terminated, and
+     * what each of them means, as it would be typed behind the name. NULL: the same values. */
+    const char *const *alias_choices, *const *alias_values;
 } ts_option;
 
 /* A table: options ended by one with name NULL. */
@@ -86,7 +89,8 @@ const char *ts_option_nearest(const ts_option_table *table, const char *typed);
 const char *ts_nearest_name(const char *typed, const char *const *names);
 
 /* A table is data that somebody typed: this checks what a compiler cannot. Names are [a-z0-9_]+, each name and alias is
- * there once and none is "kind", every field lies in the struct, every option has help of one line, defaults parse.
+ * there once and none is "kind", every field lies in the struct, every option has help of one line, defaults and what
+ * aliases mean parse.
  * For tests. Errors: TS_ERR_RUNTIME naming table and option. */
 ts_status ts_option_table_check(const ts_option_table *table, ts_error *err);
 

@@ -12,6 +12,11 @@
 
 static const char *const bounds[] = {"lucidrains", "google", "symmetric", NULL};
 
+/* MotionMillion's nb_code is the name of a set of levels; how many codes they hold is another number. */
+static const char *const nb_codes[] = {"256", "512", "1024", "2048", "4096", "16384", "65536", NULL};
+static const char *const nb_code_levels[] = {"[8, 6, 5]",       "[8, 8, 8]",       "[8, 5, 5, 5]",       "[8, 8, 6, 5]",
+                                             "[7, 5, 5, 5, 5]", "[8, 8, 8, 6, 5]", "[8, 8, 8, 5, 5, 5]", NULL};
+
 #define FIELD(member) offsetof(ts_finite_scalar_options, member)
 static const ts_option options_list[] = {
     {.name = "levels",
@@ -20,7 +25,11 @@ static const ts_option options_list[] = {
      .fallback = "[8, 6, 5]",
      .min = 2,
      .max = 65536,
-     .help = "levels of each dim of a code; their product is the codebook's size"},
+     .help = "levels of each dim of a code; their product is the codebook's size (nb_code: MotionMillion's sets, 256 "
+             "to 65536)",
+     .alias = "nb_code",
+     .alias_choices = nb_codes,
+     .alias_values = nb_code_levels},
     {.name = "codebooks",
      .type = TS_OPTION_INT,
      .offset = FIELD(codebooks),

@@ -257,14 +257,25 @@ static ts_status add_note(ts_config *config, config_part *part, const config_ent
     return TS_OK;
 }
 
-static ts_status take_value(ts_config *config, config_part *part, const config_entry *entry, const ts_option *option,
-                            ts_error *err)
+static ts_status parse_text(ts_config *config, const config_part *part, const config_entry *entry,
+                            const ts_option *option, const char *text, void *target, ts_error *err)
 {
     TS_TRY(check_shape(config, part, entry, option, err));
-    ts_status status = ts_option_parse(option, entry->text, part->options, &config->arena, err);
+    ts_status status = ts_option_parse(option, text, target, &config->arena, err);
     if (status == TS_ERR_USAGE)
         ts_error_prefix(err, "%s", PLACE(config, part, entry));
     return status;
+}
+
+static ts_status take_value(ts_config *config, config_part *part, const config_entry *entry, const ts_option *option,
+                            ts_error *err)
+{
+    if (!option->alias_choices || strcmp(entry->key, option->name) == 0)
+        return parse_text(config, part, entry, option, entry->text, part->options, err);
+    const ts_option as_alias = {.name = option->alias, .type = TS_OPTION_CHOICE, .choices = option->alias_choices};
+    int choice = 0;
+    TS_TRY(parse_text(config, part, entry, &as_alias, entry->text, &choice, err));
+    return ts_option_parse(option, option->alias_values[choice], part->options, &config->arena, err);
 }
 
 /* What was given before an override chose another kind, and what that kind does not take, is nothing to complain of,

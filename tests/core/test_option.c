@@ -17,16 +17,22 @@ typedef struct {
 
 static const char *const optimizers[] = {"adamw", "sgd", "adam_belief", NULL};
 
+static const char *const level_sets[] = {"240", "1000", NULL}, *const set_levels[] = {"[8, 6, 5]", "[8, 5, 5, 5]",
+                                                                                      NULL};
+
 static const ts_option rows[] = {
-    {"batch", TS_OPTION_INT, offsetof(sample, batch), "64", "examples per step", NULL, 1, 65536, "batch_size"},
-    {"signed_count", TS_OPTION_INT, offsetof(sample, signed_count), "-3", "any integer", NULL, 0, 0, NULL},
-    {"lr", TS_OPTION_REAL, offsetof(sample, lr), "3e-4", "learning rate", NULL, 0, INFINITY, NULL},
-    {"free", TS_OPTION_REAL, offsetof(sample, free), "0", "any number", NULL, 0, 0, NULL},
-    {"shuffle", TS_OPTION_BOOL, offsetof(sample, shuffle), "yes", "draw in random order", NULL, 0, 0, NULL},
-    {"path", TS_OPTION_STRING, offsetof(sample, path), NULL, "folder", NULL, 0, 0, NULL},
-    {"optimizer", TS_OPTION_CHOICE, offsetof(sample, optimizer), "sgd", "rule of the update", optimizers, 0, 0, NULL},
-    {"levels", TS_OPTION_INTS, offsetof(sample, levels), "[8, 6, 5]", "per channel", NULL, 2, 64, "fsq_levels"},
-    {"names", TS_OPTION_STRINGS, offsetof(sample, names), "[a, \"b, c\"]", "names", NULL, 0, 0, NULL},
+    {"batch", TS_OPTION_INT, offsetof(sample, batch), "64", "examples per step", NULL, 1, 65536, "batch_size", NULL,
+     NULL},
+    {"signed_count", TS_OPTION_INT, offsetof(sample, signed_count), "-3", "any integer", NULL, 0, 0, NULL, NULL, NULL},
+    {"lr", TS_OPTION_REAL, offsetof(sample, lr), "3e-4", "learning rate", NULL, 0, INFINITY, NULL, NULL, NULL},
+    {"free", TS_OPTION_REAL, offsetof(sample, free), "0", "any number", NULL, 0, 0, NULL, NULL, NULL},
+    {"shuffle", TS_OPTION_BOOL, offsetof(sample, shuffle), "yes", "draw in random order", NULL, 0, 0, NULL, NULL, NULL},
+    {"path", TS_OPTION_STRING, offsetof(sample, path), NULL, "folder", NULL, 0, 0, NULL, NULL, NULL},
+    {"optimizer", TS_OPTION_CHOICE, offsetof(sample, optimizer), "sgd", "rule of the update", optimizers, 0, 0, NULL,
+     NULL, NULL},
+    {"levels", TS_OPTION_INTS, offsetof(sample, levels), "[8, 6, 5]", "per channel", NULL, 2, 64, "fsq_levels",
+     level_sets, set_levels},
+    {"names", TS_OPTION_STRINGS, offsetof(sample, names), "[a, \"b, c\"]", "names", NULL, 0, 0, NULL, NULL, NULL},
     {0},
 };
 
@@ -236,6 +242,14 @@ Test(core_option, table_check_finds_mistakes)
     expect_table_refused((bad = good, bad.type = TS_OPTION_CHOICE, bad), "choices");
     expect_table_refused((bad = good, bad.min = 5, bad.max = 1, bad), "range");
     expect_table_refused((bad = good, bad.fallback = "fast", bad), "expected a number");
+    static const char *const names[] = {"slow", "fast", NULL}, *const one[] = {"1", NULL},
+                             *const bad_one[] = {"1", "x", NULL};
+    expect_table_refused((bad = good, bad.alias = "rate", bad.alias_choices = names, bad), "stand together");
+    expect_table_refused((bad = good, bad.alias_choices = names, bad.alias_values = names, bad), "stand together");
+    good.alias = "rate";
+    good.alias_choices = names;
+    expect_table_refused((bad = good, bad.alias_values = one, bad), "'rate': not a meaning a choice");
+    expect_table_refused((bad = good, bad.alias_values = bad_one, bad), "'rate' fast has no meaning");
 }
 
 Test(core_option, out_of_memory_is_an_error)
