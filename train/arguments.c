@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/text.h"
+#include "train/peer_parse.h"
 
 enum { SYNOPSIS_BYTES = 256, MAX_NAMES = 128 };
 
@@ -39,14 +40,32 @@ static ts_status refuse_option(const ts_arguments *a, const ts_argument_value *v
                    what, SPEAKER(a));
 }
 
+static const ts_peer_flag *flags_of(const ts_arguments *a)
+{
+    return a->command && a->command->overrides ? a->program->flags : NULL;
+}
+
+/* The nearest of all options and flags to a word such as "--treads", or NULL. */
+static const char *nearest_option(const ts_arguments *a, const char *name)
+{
+    const char *names[TS_MAX_ARGUMENT_OPTIONS + MAX_NAMES + 3] = {"help", "version"};
+    int n = 2;
+    for (int i = 0; i < a->value_count; i++)
+        names[n++] = a->value[i].option->option.name;
+    for (const ts_peer_flag *f = flags_of(a); f && f->name && n < TS_MAX_ARGUMENT_OPTIONS + MAX_NAMES + 2; f++)
+        names[n++] = f->name;
+    char dashed[64];
+    snprintf(dashed, sizeof dashed, "%s", name);
+    for (char *c = dashed; *c; c++)
+        *c = *c == '_' ? '-' : *c;
+    return dashed[0] == '-' && dashed[1] == '-' ? ts_nearest_name(dashed + 2, names) : NULL;
+}
+
 static ts_status unknown_option(const ts_arguments *a, const char *typed, ts_error *err)
 {
-    const char *names[TS_MAX_ARGUMENT_OPTIONS + 3] = {"help", "version"};
-    for (int i = 0; i < a->value_count; i++)
-        names[2 + i] = a->value[i].option->option.name;
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)strcspn(typed, "="), typed);
-    const char *near = typed[0] == '-' && typed[1] == '-' ? ts_nearest_name(name + 2, names) : NULL;
+    const char *near = nearest_option(a, name);
     return ts_fail(err, TS_ERR_USAGE, "%s: unknown option '%s'%s%s%s (see %s --help)", SPEAKER(a), TS_SHOWN(name),
                    near ? " (did you mean '--" : "", near ? near : "", near ? "'?)" : "", SPEAKER(a));
 }
@@ -131,6 +150,19 @@ static ts_status take_value(ts_arguments *a, ts_argument_value *value, const cha
     return set_value(a, value, text, err);
 }
 
+static ts_status take_flag(ts_arguments *a, const ts_peer_flag *flag, const char *attached, words *w, ts_error *err)
+{
+    ts_peer_words given = {.attached = attached, .next = w->word, .left = w->left};
+    ts_status status = ts_peer_take(a, flag, &given, err);
+    if (status == TS_ERR_USAGE) {
+        ts_error_prefix(err, "%s", SPEAKER(a));
+        return status;
+    }
+    w->word += given.used;
+    w->left -= given.used;
+    return status;
+}
+
 /* --name, --name=value, --name value */
 static ts_status take_long(ts_arguments *a, const char *word, words *w, ts_error *err)
 {
@@ -140,10 +172,12 @@ static ts_status take_long(ts_arguments *a, const char *word, words *w, ts_error
         a->asked = TS_ASKED_HELP;
         return TS_OK;
     }
+    const char *attached = name[bytes] ? name + bytes + 1 : NULL;
     ts_argument_value *value = find(a, name, bytes);
-    if (!value)
-        return unknown_option(a, word, err);
-    return take_value(a, value, name[bytes] ? name + bytes + 1 : NULL, w, err);
+    const ts_peer_flag *flag = value ? NULL : ts_peer_flag_find(flags_of(a), name, bytes);
+    if (flag)
+        return take_flag(a, flag, attached, w, err);
+    return value ? take_value(a, value, attached, w, err) : unknown_option(a, word, err);
 }
 
 /* -o value, -ovalue, and several flags in one word: -qj */
@@ -255,17 +289,23 @@ static ts_status take_words(ts_arguments *a, words *w, ts_error *err)
     return TS_OK;
 }
 
+/* For so many words; a flag is several overrides at most. */
+static ts_status make_room(ts_arguments *a, size_t words_left, ts_error *err)
+{
+    size_t bytes = (words_left * TS_PEER_MAX_SETS + 1) * sizeof(char *);
+    a->positionals = ts_arena_alloc(&a->arena, (words_left + 1) * sizeof(char *));
+    a->overrides = ts_arena_alloc(&a->arena, bytes);
+    a->override_flags = ts_arena_alloc(&a->arena, bytes);
+    return a->positionals && a->overrides && a->override_flags ? TS_OK : ts_out_of_memory(err, bytes);
+}
+
 ts_status ts_arguments_parse(ts_arguments *arguments, const ts_command_set *program, int argc, const char *const *argv,
                              ts_error *err)
 {
     ts_arguments *a = arguments;
     *a = (ts_arguments){.program = program};
     words w = {.word = argv + 1, .left = argc > 0 ? argc - 1 : 0};
-    size_t bytes = ((size_t)w.left + 1) * sizeof(char *);
-    a->positionals = ts_arena_alloc(&a->arena, bytes);
-    a->overrides = ts_arena_alloc(&a->arena, bytes);
-    if (!a->positionals || !a->overrides)
-        return ts_out_of_memory(err, bytes);
+    TS_TRY(make_room(a, (size_t)w.left, err));
     TS_TRY(find_command(a, &w, err));
     if (a->asked != TS_ASKED_RUN)
         return TS_OK;
@@ -282,6 +322,24 @@ void ts_arguments_clear(ts_arguments *arguments)
 {
     ts_arena_clear(&arguments->arena);
     *arguments = (ts_arguments){0};
+}
+
+/* Messages have an override in quotes, or begin with it. */
+static bool is_about(const ts_error *err, const char *override)
+{
+    char quoted[128];
+    const char *shown = TS_SHOWN(override);
+    snprintf(quoted, sizeof quoted, "override '%s'", shown);
+    return strstr(err->text, quoted) || strncmp(err->text, shown, strlen(shown)) == 0;
+}
+
+void ts_arguments_explain(const ts_arguments *arguments, ts_error *err)
+{
+    for (int64_t i = 0; i < arguments->override_count; i++)
+        if (arguments->override_flags[i] && is_about(err, arguments->overrides[i])) {
+            ts_error_prefix(err, "--%s", arguments->override_flags[i]->name);
+            return;
+        }
 }
 
 /* --- questions ---------------------------------------------------------------------------------------------------- */

@@ -3,7 +3,9 @@
  *     tessera COMMAND [--option=value | --option value | -o value | --flag] positional... key=value...
  *
  * Options and positionals may be mixed; "--" ends the options; "-" is a positional. key=value is an override of the
- * config where the command takes them (train/config.h checks it). An option's value is checked with core/option.h.
+ * config where the command takes them (train/config.h checks it), and so is a flag of the program's table of foreign
+ * ones (train/peer_flags.h) wherever the command has no option of that name; all count in the order in which they are
+ * typed. An option's value is checked with core/option.h.
  * `--help` (-h) and, before the command, `--version` (-V) are understood everywhere. The same table makes the help, the
  * man page and the completion (train/help.h). */
 #ifndef TS_TRAIN_ARGUMENTS_H
@@ -14,6 +16,7 @@
 
 #include "core/option.h"
 #include "core/status.h"
+#include "train/peer_flags.h"
 
 /* An option of a command. In `option` count: name (without the dashes), type (BOOL: a flag, without a value; INT, REAL,
  * STRING, CHOICE with choices), min and max, help, and fallback, which may be NULL: then the option is just absent. */
@@ -39,7 +42,7 @@ typedef struct {
     const char *help;                  /* one line */
     const ts_positional *positionals;  /* ends with name NULL; or NULL: none */
     const ts_argument_option *options; /* ends with option.name NULL; or NULL: none */
-    bool overrides;                    /* takes key=value */
+    bool overrides;                    /* takes key=value, and the program's flags */
     /* Does it. *exit_code, 0 before, is what the program leaves with where this returns TS_OK: 130 after SIGINT. */
     ts_status (*run)(const ts_arguments *arguments, int *exit_code, ts_error *err);
 } ts_command;
@@ -48,6 +51,7 @@ typedef struct {
     const char *name, *version, *help; /* "tessera", "0.1.0", one line */
     const ts_command *commands;        /* ends with name NULL */
     const ts_argument_option *options; /* that every command has, after its own; as in ts_command */
+    const ts_peer_flag *flags;         /* other programs' names for keys of the config; or NULL: none */
 } ts_command_set;
 
 /* What the user asked for. */
@@ -79,6 +83,8 @@ struct ts_arguments {
     int64_t positional_count;
     const char **overrides; /* NULL-terminated, ready for ts_config_load */
     int64_t override_count;
+    const ts_peer_flag **override_flags; /* for each override the flag that it was typed as, or NULL */
+    const char *path_part[2];            /* of TS_PEER_FOLDER and TS_PEER_FILE, as typed; or NULL */
     int value_count;
     ts_argument_value value[TS_MAX_ARGUMENT_OPTIONS]; /* one for each option of the command, then of the program */
     ts_arena arena;
@@ -92,6 +98,10 @@ ts_status ts_arguments_parse(ts_arguments *arguments, const ts_command_set *prog
                              ts_error *err);
 
 void ts_arguments_clear(ts_arguments *arguments);
+
+/* An error that names an override which was typed as a flag names the flag as well: "--lr: override 'train.lr=x': ...".
+ * For the message of a command that failed. */
+void ts_arguments_explain(const ts_arguments *arguments, ts_error *err);
 
 /* The value of the option called name (its long name, without dashes). An option that is neither given nor has a
  * fallback is NULL, 0 or false; asking for an option that the command does not have is a mistake in the program

@@ -28,7 +28,7 @@ static ts_status print_file(const ts_arguments *a, ts_error *err)
     char *text;
     if (a->positional_count != 1)
         return ts_fail(err, TS_ERR_USAGE,
-                       "config: expected one CONFIG, or one of --list, --defaults, --layout, --man, "
+                       "config: expected one CONFIG, or one of --list, --flags, --defaults, --layout, --man, "
                        "--completion (see tessera config --help)");
     TS_TRY(ts_config_load(&config, ts_experiment_schema(), a->positionals[0], (const char *const *)a->overrides, err));
     for (int i = 0; ts_config_note(config, i); i++)
@@ -56,22 +56,24 @@ static ts_status print_layout(const char *typed, ts_error *err)
 ts_status ts_cmd_config(const ts_arguments *a, int *exit_code, ts_error *err)
 {
     (void)exit_code;
-    bool list = ts_arguments_flag(a, "list"), man = ts_arguments_flag(a, "man");
+    bool list = ts_arguments_flag(a, "list"), flags = ts_arguments_flag(a, "flags"), man = ts_arguments_flag(a, "man");
     bool defaults = ts_arguments_flag(a, "defaults"), completion = ts_arguments_given(a, "completion");
     const char *layout = ts_arguments_text(a, "layout");
-    if (list + man + defaults + completion + (layout != NULL) > 1)
+    if (list + flags + man + defaults + completion + (layout != NULL) > 1)
         return ts_fail(err, TS_ERR_USAGE,
-                       "config: --list, --defaults, --layout, --man and --completion exclude each other");
+                       "config: --list, --flags, --defaults, --layout, --man and --completion exclude each other");
     if (defaults)
         return print_defaults(a, err);
-    if (!list && !man && !completion && !layout)
+    if (!list && !flags && !man && !completion && !layout)
         return print_file(a, err);
     if (a->positional_count || a->override_count)
-        return ts_fail(err, TS_ERR_USAGE, "config: --list, --layout, --man and --completion take no CONFIG");
+        return ts_fail(err, TS_ERR_USAGE, "config: --list, --flags, --layout, --man and --completion take no CONFIG");
     if (layout)
         return print_layout(layout, err);
     if (list)
         ts_help_list(ts_experiment_schema(), stdout);
+    else if (flags)
+        ts_help_flags(a->program, stdout);
     else if (man)
         ts_help_man(a->program, ts_experiment_schema(), stdout);
     else

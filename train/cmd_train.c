@@ -1,5 +1,4 @@
 /* tessera train: from a config, or from a run that goes on. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,9 +72,9 @@ static ts_status load_resumed(const ts_arguments *a, const char *const *override
     return status;
 }
 
-static ts_status load(const ts_arguments *a, const char *const *overrides, ts_config **config, ts_error *err)
+static ts_status load(const ts_arguments *a, ts_config **config, ts_error *err)
 {
-    const char *path = ts_arguments_positional(a, 0);
+    const char *path = ts_arguments_positional(a, 0), *const *overrides = (const char *const *)a->overrides;
     if (ts_arguments_flag(a, "resume"))
         return load_resumed(a, overrides, config, err);
     if (!path)
@@ -83,27 +82,11 @@ static ts_status load(const ts_arguments *a, const char *const *overrides, ts_co
     return ts_config_load(config, ts_experiment_schema(), path, overrides, err);
 }
 
-/* The overrides as typed; --seed counts as the last of them. */
-static ts_status load_with_seed(const ts_arguments *a, ts_config **config, ts_error *err)
-{
-    char seed[40];
-    const char **all = ts_calloc((size_t)a->override_count + 2, sizeof *all);
-    if (!all)
-        return ts_out_of_memory(err, 0);
-    memcpy(all, a->overrides, (size_t)a->override_count * sizeof *all);
-    snprintf(seed, sizeof seed, "seed=%" PRId64, ts_arguments_int(a, "seed"));
-    if (ts_arguments_given(a, "seed"))
-        all[a->override_count] = seed;
-    ts_status status = load(a, all, config, err);
-    ts_free(all);
-    return status;
-}
-
 ts_status ts_cmd_train(const ts_arguments *a, int *exit_code, ts_error *err)
 {
     ts_config *config = NULL;
     int signal = 0;
-    TS_TRY(load_with_seed(a, &config, err));
+    TS_TRY(load(a, &config, err));
     ts_trainer_options options = {
         .run = ts_arguments_text(a, "run"),
         .resume = ts_arguments_flag(a, "resume"),

@@ -66,7 +66,6 @@ static const ts_argument_option train_options[] = {
     FLAG("resume", "go on from DIR/checkpoints/last.h5"),
     TEXT("init-from", "FILE", NULL, "start with the weights of this checkpoint; the optimizer starts anew"),
     WHERE,
-    NUMBER("seed", NULL, 0, INFINITY, "the same as the override seed=N"),
     FLAG("json", "write the lines of metrics.jsonl to standard output as well"),
     FLAG("quiet", "nothing on the terminal but errors"),
     FLAG("check-nan", "run node by node and name the first value that is not finite (slow)"),
@@ -205,6 +204,7 @@ static const ts_positional config_words[] = {
 };
 static const ts_argument_option config_options[] = {
     FLAG("list", "list every section, kind and key"),
+    FLAG("flags", "list the flags of T2M-GPT and MotionMillion, and what each is here"),
     FLAG("defaults", "print a commented config with all defaults, of the kinds that are named"),
     {.argument = "LAYOUT",
      .option = {.name = "layout",
@@ -247,4 +247,5 @@ const ts_command_set ts_tessera = {
     .version = TESSERA_VERSION,
     .help = "training framework for discrete tokenizers",
     .commands = commands,
+    .flags = ts_peer_flags,
 };

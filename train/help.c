@@ -66,10 +66,25 @@ void ts_help_command(const ts_command_set *program, const ts_command *command, F
         write_columns(out, p->name, p->help);
     if (command->overrides)
         write_columns(out, "KEY=VALUE", "a key of the config, such as train.batch=64 (all: tessera config --list)");
+    if (command->overrides && program->flags)
+        write_columns(out, "--FLAG VALUE",
+                      "a flag of T2M-GPT or MotionMillion, such as --nb-code 512 (all: tessera config --flags)");
     fprintf(out, "\nOptions:\n");
     write_options(out, command->options);
     write_options(out, program->options);
     write_columns(out, "-h, --help", "this text");
+}
+
+void ts_help_flags(const ts_command_set *program, FILE *out)
+{
+    fputs("Flags of T2M-GPT and MotionMillion, on every command that takes KEY=VALUE; '_' may be typed for '-'.\n"
+          "Of two for the same key the later one counts, as of overrides.\n\n",
+          out);
+    for (const ts_peer_flag *f = program->flags; f && f->name; f++) {
+        char meaning[2 * TEXT_BYTES];
+        fprintf(out, "  --%s%s%s: %s\n      %s\n", f->name, f->argument ? " " : "", f->argument ? f->argument : "",
+                ts_peer_flag_meaning(f, meaning, sizeof meaning), f->help);
+    }
 }
 
 void ts_help_version(const ts_command_set *program, FILE *out)

@@ -19,6 +19,9 @@ void ts_help_version(const ts_command_set *program, FILE *out);
 /* `tessera config --list`: every section, kind and key with what it accepts, its default and its help. */
 void ts_help_list(const ts_config_schema *schema, FILE *out);
 
+/* `tessera config --flags`: the flags of other programs that stand for keys, what each sets and what differs. */
+void ts_help_flags(const ts_command_set *program, FILE *out);
+
 /* `tessera config --defaults [KIND...]`: a commented config with all defaults, ready to be edited. Each word of `kinds`
  * (NULL-terminated, or NULL) chooses a section's kind, as "vector" where one section only has that kind, or as
  * "quantizer.kind=vector". Where none is chosen it is the section's default, or its first. Keys without a default stand

@@ -19,6 +19,14 @@ static void put_option_names(FILE *out, const ts_argument_option *options)
     }
 }
 
+/* Flags that are refused are not offered. */
+static void put_flag_names(FILE *out, const ts_peer_flag *flags)
+{
+    for (; flags && flags->name; flags++)
+        if (flags->kind != TS_PEER_REFUSED)
+            fprintf(out, "--%s ", flags->name);
+}
+
 /* case $command: options='...' overrides=0|1 */
 static void put_commands(FILE *out, const ts_command_set *program)
 {
@@ -27,6 +35,8 @@ static void put_commands(FILE *out, const ts_command_set *program)
         fprintf(out, "    %s)\n        overrides=%d options='", c->name, c->overrides);
         put_option_names(out, c->options);
         put_option_names(out, program->options);
+        if (c->overrides)
+            put_flag_names(out, program->flags);
         fputs("--help'\n        ;;\n", out);
     }
     fputs("    esac\n", out);
@@ -88,6 +98,30 @@ static void put_choices_of_section(FILE *out, const ts_config_section *section)
         }
 }
 
+/* The section of a key such as "model.activation"; NULL for a key of none. */
+static const ts_config_section *section_of(const ts_config_schema *schema, const char *key)
+{
+    size_t bytes = strcspn(key, ".");
+    for (const ts_config_section *s = schema->sections; s->name; s++)
+        if (key[bytes] && strlen(s->name) == bytes && memcmp(s->name, key, bytes) == 0)
+            return s;
+    return NULL;
+}
+
+/* Values of a flag: names of its own, or those of its key. */
+static void put_choices_of_flag(FILE *out, const ts_peer_flag *flag, const ts_config_schema *schema)
+{
+    const ts_config_section *section = flag->kind == TS_PEER_KEY ? section_of(schema, flag->key) : NULL;
+    if (flag->kind != TS_PEER_NAMES && !section)
+        return;
+    fprintf(out, "    *' --%s') values='", flag->name);
+    for (const ts_peer_name *n = flag->names; n && n->name; n++)
+        fprintf(out, "%s ", n->name);
+    for (int i = 0; section && section->kinds && section->kinds[i]; i++)
+        put_values(out, ts_option_find(section->kinds[i], strchr(flag->key, '.') + 1));
+    fputs("' ;;\n", out);
+}
+
 static void put_choices(FILE *out, const ts_command_set *program, const ts_config_schema *schema)
 {
     fputs("    case \"$command $key\" in\n", out);
@@ -95,6 +129,8 @@ static void put_choices(FILE *out, const ts_command_set *program, const ts_confi
         put_choices_of_options(out, c->name, c->options);
         put_choices_of_options(out, c->name, program->options);
     }
+    for (const ts_peer_flag *f = program->flags; f && f->name; f++)
+        put_choices_of_flag(out, f, schema);
     for (const ts_option *o = schema->top->options; o->name; o++)
         if (has_values(o)) {
             fprintf(out, "    *' %s') values='", o->name);

@@ -132,6 +132,27 @@ static void put_config(FILE *out, const ts_config_schema *schema)
         put_section(out, s);
 }
 
+static void put_flags(FILE *out, const ts_peer_flag *flags)
+{
+    fputs(".SH FLAGS OF T2M-GPT AND MOTIONMILLION\nOn every command that takes \\fIKEY\\fR=\\fIVALUE\\fR the flags of "
+          "their "
+          "training scripts stand for\nkeys of the config. An underscore may be typed for a dash.\n",
+          out);
+    for (; flags->name; flags++) {
+        char meaning[2 * TEXT_BYTES];
+        fputs(".TP\n\\fB\\-\\-", out);
+        put(out, flags->name);
+        fputs("\\fR", out);
+        if (flags->argument)
+            fprintf(out, " \\fI%s\\fR", flags->argument);
+        fputc('\n', out);
+        put(out, ts_peer_flag_meaning(flags, meaning, sizeof meaning));
+        fputs(".\n.br\n", out);
+        put(out, flags->help);
+        fputs(".\n", out);
+    }
+}
+
 static void put_exit_status(FILE *out)
 {
     static const char *const meanings[] = {
@@ -167,5 +188,7 @@ void ts_help_man(const ts_command_set *program, const ts_config_schema *schema, 
           ".TP\n\\fB\\-V\\fR, \\fB\\-\\-version\\fR\nThe version.\n",
           out);
     put_config(out, schema);
+    if (program->flags)
+        put_flags(out, program->flags);
     put_exit_status(out);
 }

@@ -9,6 +9,14 @@
 #include "train/commands.h"
 #include "train/help.h"
 
+static ts_status run_command(const ts_arguments *a, int *exit_code, ts_error *err)
+{
+    ts_status status = a->command->run(a, exit_code, err);
+    if (status == TS_ERR_USAGE)
+        ts_arguments_explain(a, err);
+    return status;
+}
+
 static ts_status do_what_was_asked(const ts_arguments *a, int *exit_code, ts_error *err)
 {
     if (a->asked == TS_ASKED_VERSION)
@@ -18,7 +26,7 @@ static ts_status do_what_was_asked(const ts_arguments *a, int *exit_code, ts_err
     else if (a->asked == TS_ASKED_HELP)
         ts_help_program(a->program, stdout);
     else
-        return a->command->run(a, exit_code, err);
+        return run_command(a, exit_code, err);
     return TS_OK;
 }
 

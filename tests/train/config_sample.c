@@ -124,5 +124,10 @@ static const ts_command commands[] = {
     {0},
 };
 
-const ts_command_set sample_program = {"tessera", "0.1.0", "training framework for discrete tokenizers", commands,
-                                       common};
+const ts_command_set sample_program = {
+    .name = "tessera",
+    .version = "0.1.0",
+    .help = "training framework for discrete tokenizers",
+    .commands = commands,
+    .options = common,
+};

@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST_WORDS = 40, NOBODY = 65534 };
+enum { MOST_WORDS = 100, NOBODY = 65534 };
 
 /* In the child: never returns. */
 static void become_program(const char *const *arguments, const circumstances *c, int out, int err)

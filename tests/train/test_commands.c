@@ -157,6 +157,9 @@ Test(train_commands, seed_is_an_override)
     char *text = config_of_run("a/config.yaml");
     EXPECT_PARTS(text, "seed: 7\n");
     free(text);
+    text = OUTPUT("config", config, "--plain", "--seed", "7", "seed=5");
+    EXPECT_PARTS(text, "seed: 5\n");
+    free(text);
 }
 
 Test(train_commands, json_lines_of_training)
