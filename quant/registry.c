@@ -3,11 +3,16 @@
 
 #include "autograd/elementwise.h"
 #include "quant/finite_scalar.h"
+#include "quant/lookup_free.h"
 #include "quant/quantizer.h"
+#include "quant/spherical.h"
 #include "quant/vector.h"
 
 const ts_quantizer_kind *const ts_quantizer_kinds[] = {
-    &ts_finite_scalar_kind, &ts_vector_kind, &ts_vector_ema_kind, &ts_vector_reset_kind, NULL,
+    &ts_finite_scalar_kind,
+    &ts_vector_kind,
+    &ts_vector_ema_kind,
+    &ts_vector_reset_kind,
 };
 
 const ts_quantizer_kind *ts_quantizer_find(const char *name)

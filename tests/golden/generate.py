@@ -15,6 +15,7 @@ import torch
 
 import finite_scalar
 import image_model
+import lookup_free
 import motion_model
 import ops
 import vector
@@ -27,6 +28,9 @@ FILES = {
     "fsq_bounds": finite_scalar.Bounds,
     "vq_classic": vector.Classic,
     "vq_t2mgpt": vector.T2mGpt,
+    "lfq_lucidrains": lookup_free.Lucidrains,
+    "lfq_motionmillion": lookup_free.MotionMillion,
+    "bsq": lookup_free.Spherical,
     "vqvae_image": image_model,
     "vqvae_motionmillion": motion_model,
 }

@@ -30,6 +30,12 @@ static const struct {
     {"vector_reset", "codes=300 dim=4"},
     {"vector_reset", "codes=6 dim=4 ema=false"},
     {"vector_reset", "codes=16 dim=4 reset=false"},
+    {"lookup_free", "bits=5 inv_temperature=2"},
+    {"lookup_free", "bits=3 codebooks=2 dim=5 inv_temperature=3 commitment=0.5 spherical=true"},
+    {"lookup_free", "bits=4 softplus=true soft_clamp=2 inv_temperature=1 rotation=true"},
+    {"lookup_free", "bits=2 entropy=0 commitment=1"},
+    {"spherical", "bits=6 group=3 inv_temperature=5"},
+    {"spherical", "bits=8 group=2 dim=5 commitment=0.5"},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 

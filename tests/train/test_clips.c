@@ -84,6 +84,8 @@ static const struct {
     {FINITE, {"model.causal=true", NULL}},
     {VECTOR, {"model.attention=true", "model.norm=LN", NULL}},
     {FINITE, {"model.patch_size=2", "model.down_t=1", NULL}},
+    {"kind: lookup_free, bits: 3, codebooks: 2, dim: 5", {NULL}},
+    {"kind: spherical, bits: 6, group: 3", {NULL}},
 };
 enum { MODELS = sizeof models / sizeof *models };
 

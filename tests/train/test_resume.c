@@ -77,6 +77,9 @@ static const char *const quantizers[] = {
     "kind: vector_reset, codes: 16, dim: 4, decay: 0.9",
     "kind: vector_reset, codes: 300, dim: 4",
     "kind: vector_reset, codes: 16, dim: 4, ema: false",
+    "kind: lookup_free, bits: 5",
+    "kind: lookup_free, bits: 4, codebooks: 2, dim: 6, spherical: true, rotation: true, commitment: 0.25",
+    "kind: spherical, bits: 8, group: 4, dim: 6",
 };
 
 static void resume_is_exact(const char *quantizer, const char *extra, int threads)

@@ -120,6 +120,11 @@ Test(train_tokens, round_trip_vector)
     expect_same_as_forward(train("quantizer.kind=vector_reset", "quantizer.dim=4"), write_pictures());
 }
 
+Test(train_tokens, round_trip_lookup_free)
+{
+    expect_same_as_forward(train("quantizer.kind=lookup_free", "quantizer.bits=6"), write_pictures());
+}
+
 Test(train_tokens, every_kind_of_input_gives_the_same)
 {
     const char *last = train("quantizer.levels=[4, 4, 4]", "train.batch=4");

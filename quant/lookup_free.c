@@ -1,0 +1,293 @@
+#include "quant/lookup_free.h"
+
+#include <math.h>
+
+#include "autograd/elementwise.h"
+#include "autograd/loss.h"
+#include "autograd/mask.h"
+#include "autograd/matmul.h"
+#include "autograd/node.h"
+#include "autograd/reduce.h"
+#include "autograd/shape.h"
+#include "autograd/softmax.h"
+#include "autograd/surrogate.h"
+#include "layers/linear.h"
+#include "quant/sign_code.h"
+
+#define FIELD(member) offsetof(ts_lookup_free_options, member)
+static const ts_option options_list[] = {
+    {.name = "bits",
+     .type = TS_OPTION_INT,
+     .offset = FIELD(bits),
+     .fallback = "10",
+     .min = 1,
+     .max = TS_MAX_BITS,
+     .help = "bits of a code: the codebook has 2^bits codes (lucidrains' codebook_size is 2^bits)",
+     .alias = "codebook_dim"},
+    {.name = "codebooks",
+     .type = TS_OPTION_INT,
+     .offset = FIELD(codebooks),
+     .fallback = "1",
+     .min = 1,
+     .max = 1024,
+     .help = "independent groups of bits; each gives an id",
+     .alias = "num_codebooks"},
+    {.name = "dim",
+     .type = TS_OPTION_INT,
+     .offset = FIELD(dim),
+     .fallback = "0",
+     .min = 0,
+     .max = 65536,
+     .help = "channels in and out; 0: one per bit and codebook; another number adds linear projections"},
+    {.name = "projection_bias",
+     .type = TS_OPTION_BOOL,
+     .offset = FIELD(projection_bias),
+     .fallback = "true",
+     .help = "the projections have a bias",
+     .alias = "projection_has_bias"},
+    {.name = "scale",
+     .type = TS_OPTION_REAL,
+     .offset = FIELD(scale),
+     .fallback = "1",
+     .min = 1e-6,
+     .max = 1e6,
+     .help = "codes are +-scale; with spherical their length",
+     .alias = "codebook_scale"},
+    {.name = "spherical",
+     .type = TS_OPTION_BOOL,
+     .offset = FIELD(spherical),
+     .fallback = "false",
+     .help = "z and codes of each codebook lie on a sphere (kind spherical is the paper's BSQ, one sphere for all)"},
+    {.name = "rotation",
+     .type = TS_OPTION_BOOL,
+     .offset = FIELD(rotation),
+     .fallback = "false",
+     .help = "rotate z by a fixed random orthogonal matrix before the signs, and the codes back after them",
+     .alias = "orthogonal_rotation"},
+    {.name = "soft_clamp",
+     .type = TS_OPTION_REAL,
+     .offset = FIELD(soft_clamp),
+     .fallback = "0",
+     .min = 0,
+     .max = 1e6,
+     .help = "z = a tanh(z/a) with this a, at least scale; 0: z as it is",
+     .alias = "soft_clamp_input_value"},
+    {.name = "inv_temperature",
+     .type = TS_OPTION_REAL,
+     .offset = FIELD(inv_temperature),
+     .fallback = "100",
+     .min = 1e-6,
+     .max = 1e6,
+     .help = "1/temperature of the probabilities that the entropies are of (lucidrains 100; Open-MAGVIT2 100)"},
+    {.name = "entropy",
+     .type = TS_OPTION_REAL,
+     .offset = FIELD(entropy),
+     .fallback = "0.1",
+     .min = 0,
+     .max = 1e6,
+     .help = "weight of the entropy penalty (lucidrains, MotionMillion 0.1); 0: none",
+     .alias = "entropy_loss_weight"},
+    {.name = "diversity",
+     .type = TS_OPTION_REAL,
+     .offset = FIELD(diversity),
+     .fallback = "1",
+     .min = 0,
+     .max = 1e6,
+     .help = "weight of the batch's entropy within the penalty, gamma",
+     .alias = "diversity_gamma"},
+    {.name = "softplus",
+     .type = TS_OPTION_BOOL,
+     .offset = FIELD(softplus),
+     .fallback = "false",
+     .help = "the penalty is softplus(penalty + softplus_offset), never negative (experimental upstream)",
+     .alias = "experimental_softplus_entropy_loss"},
+    {.name = "softplus_offset",
+     .type = TS_OPTION_REAL,
+     .offset = FIELD(softplus_offset),
+     .fallback = "5",
+     .min = -1e6,
+     .max = 1e6,
+     .help = "added to the penalty before softplus",
+     .alias = "entropy_loss_offset"},
+    {.name = "commitment",
+     .type = TS_OPTION_REAL,
+     .offset = FIELD(commitment),
+     .fallback = "0.25",
+     .min = 0,
+     .max = 1e6,
+     .help = "weight of the commitment loss mean((z - sg(q))^2) (MotionMillion 0.25; with lucidrains' 0 z may grow "
+             "without end)",
+     .alias = "commitment_loss_weight"},
+    {0},
+};
+#undef FIELD
+
+static const ts_option_table table = {
+    .kind = "lookup_free",
+    .help = "lookup-free quantization (LFQ): the signs of a few numbers; an entropy penalty keeps all codes in use",
+    .options = options_list,
+    .struct_bytes = sizeof(ts_lookup_free_options)};
+
+static int64_t inner_width(const ts_lookup_free_options *o)
+{
+    return o->codebooks * o->bits;
+}
+
+static int64_t outer_width(const ts_lookup_free_options *o)
+{
+    return o->dim ? o->dim : inner_width(o);
+}
+
+static bool projects(const ts_lookup_free_options *o)
+{
+    return outer_width(o) != inner_width(o);
+}
+
+/* Of each number of a code. */
+static double magnitude(const ts_lookup_free_options *o)
+{
+    return o->spherical ? o->scale / sqrt((double)o->bits) : o->scale;
+}
+
+static ts_status info(const void *options, ts_quantizer_info *out, ts_error *err)
+{
+    const ts_lookup_free_options *o = options;
+    if (o->soft_clamp > 0 && o->soft_clamp < o->scale)
+        return ts_fail(err, TS_ERR_USAGE,
+                       "lookup_free: soft_clamp is %g, below scale %g: z could not reach its codes; raise it to %g or "
+                       "more, or set it to 0",
+                       o->soft_clamp, o->scale, o->scale);
+    if (o->softplus && o->entropy == 0)
+        return ts_fail(err, TS_ERR_USAGE,
+                       "lookup_free: softplus shapes the entropy penalty, and entropy 0 switches that off; set "
+                       "entropy above 0, or softplus to false");
+    *out = (ts_quantizer_info){.codes = (int64_t)1 << o->bits, .width = outer_width(o), .groups = o->codebooks};
+    return TS_OK;
+}
+
+static ts_shape with_last(ts_shape shape, int64_t last)
+{
+    shape.dim[shape.rank - 1] = last;
+    return shape;
+}
+
+/* R [bits, bits], drawn once and never moved; absent where nothing is rotated. */
+static ts_value rotation_of(ts_scope s, const ts_lookup_free_options *o)
+{
+    ts_shape shape = ts_shape_of(o->bits, o->bits);
+    return o->rotation ? ts_state(s, "rotation", ts_graph_real(s.graph), shape, TS_ORTHOGONAL) : TS_ABSENT;
+}
+
+/* z [.., c * bits] -> what the signs are taken of, [N, c, bits] */
+static ts_value to_bits(const ts_lookup_free_options *o, ts_value z, ts_value rotation)
+{
+    if (o->soft_clamp > 0)
+        z = ts_scale(ts_tanh(ts_scale(z, 1 / o->soft_clamp)), o->soft_clamp);
+    z = ts_reshape(z, ts_shape_of(-1, o->codebooks, o->bits));
+    if (rotation.graph)
+        z = ts_matmul(z, rotation, false, false);
+    return o->spherical ? ts_scale(ts_l2_normalize(z, 1e-12), o->scale) : z;
+}
+
+/* codes [N, c, bits] -> [.., dim], in the shape of z or of the ids but for the last axis */
+static ts_value from_bits(ts_scope s, const ts_lookup_free_options *o, ts_value codes, ts_value rotation,
+                          ts_shape shape)
+{
+    if (rotation.graph)
+        codes = ts_matmul(codes, rotation, false, true);
+    codes = ts_reshape(codes, with_last(shape, inner_width(o)));
+    return projects(o) ? ts_linear_layer(ts_sub(s, "project_out"), codes, outer_width(o), o->projection_bias) : codes;
+}
+
+/* Of the probabilities in the batch's logarithm: upstream's 1e-5 up to 12 bits. Beyond, less than a code has where all
+ * are used alike, for below the floor there is no gradient that would spread them. */
+static double floor_of(const ts_lookup_free_options *o)
+{
+    return fmin(1e-5, ldexp(1. / 16, -(int)o->bits));
+}
+
+/* weight * (sample - diversity * batch), both means over codebooks; in parts, or through the softplus and then with the
+ * parts beside it for the record. 0 where no token counts. */
+static void entropy_losses(const ts_lookup_free_options *o, ts_value z, ts_value mask, ts_quantized *out)
+{
+    ts_value odds = ts_scale(z, 4 * o->inv_temperature * magnitude(o));
+    double each = 1 / (double)o->codebooks;
+    ts_value sample = ts_scale(ts_sign_sample_entropy(odds, mask), each);
+    ts_value batch = ts_scale(ts_sign_batch_entropy(odds, mask, floor_of(o)), each);
+    if (!o->softplus) {
+        ts_quantized_loss(out, "sample_entropy", sample, o->entropy);
+        ts_quantized_loss(out, "batch_entropy", batch, -o->entropy * o->diversity);
+        return;
+    }
+    ts_value penalty = ts_subtract(sample, ts_scale(batch, o->diversity));
+    penalty = ts_softplus(ts_affine(penalty, 1, o->softplus_offset));
+    if (mask.graph)
+        penalty = ts_mul(penalty, ts_greater(ts_sum_all(mask), ts_scalar(mask.graph, 0)));
+    ts_quantized_loss(out, "entropy", penalty, o->entropy);
+    ts_quantized_loss(out, "sample_entropy", ts_stop_gradient(sample), 0);
+    ts_quantized_loss(out, "batch_entropy", ts_stop_gradient(batch), 0);
+}
+
+/* The losses are of training alone, as upstream: the batch's entropy is a number of a batch, not of tokens. */
+static void losses(ts_scope s, const ts_lookup_free_options *o, ts_value z, ts_value hard, ts_quantized *out)
+{
+    ts_value mask = s.mask.graph ? ts_reshape(s.mask, ts_shape_of(-1)) : TS_ABSENT;
+    if (s.mode != TS_TRAIN)
+        return;
+    if (o->entropy > 0)
+        entropy_losses(o, z, mask, out);
+    ts_shape rows = ts_shape_of(-1, inner_width(o));
+    if (o->commitment > 0)
+        ts_quantized_loss(out, "commitment", ts_mse_masked(ts_reshape(z, rows), ts_reshape(hard, rows), mask),
+                          o->commitment);
+}
+
+static void build(ts_scope s, const void *options, ts_value z, ts_quantized *out)
+{
+    const ts_lookup_free_options *o = options;
+    ts_shape shape = ts_value_shape(z);
+    *out = (ts_quantized){.codes = ts_poison(s.graph), .ids = ts_poison(s.graph)};
+    if (!ts_present(z))
+        return;
+    if (shape.rank < 1 || ts_dim(z, -1) != outer_width(o)) {
+        ts_build_fail(s.graph, "lookup_free", "z is %s, expected %lld channels", ts_shape_print(shape).text,
+                      (long long)outer_width(o));
+        return;
+    }
+    if (projects(o))
+        z = ts_linear_layer(ts_sub(s, "project_in"), z, inner_width(o), o->projection_bias);
+    ts_enter(s);
+    ts_value rotation = rotation_of(s, o);
+    z = to_bits(o, z, rotation);
+    ts_value hard = ts_sign_codes(z, magnitude(o));
+    out->ids = ts_mask_ids(ts_reshape(ts_sign_ids(z), with_last(shape, o->codebooks)), s.mask);
+    losses(s, o, z, hard, out);
+    out->codes = ts_mask_rows(from_bits(s, o, ts_straight_through(hard, z), rotation, shape), s.mask);
+}
+
+static ts_value decode(ts_scope s, const void *options, ts_value ids)
+{
+    const ts_lookup_free_options *o = options;
+    ts_shape shape = ts_value_shape(ids);
+    if (!ts_present(ids))
+        return ids;
+    if (shape.rank < 1 || ts_dim(ids, -1) != o->codebooks)
+        return ts_build_fail(s.graph, "lookup_free", "ids are %s, expected a last axis of %lld, one for each codebook",
+                             ts_shape_print(shape).text, (long long)o->codebooks);
+    ts_enter(s);
+    ts_value codes = ts_sign_decode(ts_reshape(ids, ts_shape_of(-1, o->codebooks)), (int)o->bits, magnitude(o));
+    return from_bits(s, o, codes, rotation_of(s, o), shape);
+}
+
+const ts_quantizer_kind ts_lookup_free_kind = {
+    .name = "lookup_free",
+    .table = &table,
+    .info = info,
+    .build = build,
+    .decode = decode,
+    .formulas = "q = scale * sign(z), sign(0) = -1; id = sum_i [z_i > 0] * 2^(bits-1-i); out = z + sg(q - z)\n"
+                "spherical: z = scale * z / |z|, q = scale * sign(z) / sqrt(bits)\n"
+                "p(code) = softmax over all codes of 2 * inv_temperature * z.code\n"
+                "loss = entropy * (mean of H(p) - diversity * H(mean of p)) + commitment * mean((z - sg(q))^2)\n"
+                "in training only; no state but R, where it is asked for\n",
+};
