@@ -18,6 +18,7 @@ import image_model
 import lookup_free
 import motion_model
 import ops
+import sim_vq
 import vector
 import vectors
 
@@ -31,6 +32,7 @@ FILES = {
     "lfq_lucidrains": lookup_free.Lucidrains,
     "lfq_motionmillion": lookup_free.MotionMillion,
     "bsq": lookup_free.Spherical,
+    "sim_vq": sim_vq,
     "vqvae_image": image_model,
     "vqvae_motionmillion": motion_model,
 }

@@ -36,6 +36,8 @@ static const struct {
     {"lookup_free", "bits=2 entropy=0 commitment=1"},
     {"spherical", "bits=6 group=3 inv_temperature=5"},
     {"spherical", "bits=8 group=2 dim=5 commitment=0.5"},
+    {"sim_vq", "codes=12 dim=4"},
+    {"sim_vq", "codes=300 dim=5 frozen_dim=3 rotation=false bias=true"},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 

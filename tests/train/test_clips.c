@@ -86,6 +86,7 @@ static const struct {
     {FINITE, {"model.patch_size=2", "model.down_t=1", NULL}},
     {"kind: lookup_free, bits: 3, codebooks: 2, dim: 5", {NULL}},
     {"kind: spherical, bits: 6, group: 3", {NULL}},
+    {"kind: sim_vq, codes: 20, dim: 4", {NULL}},
 };
 enum { MODELS = sizeof models / sizeof *models };
 

@@ -199,6 +199,21 @@ Test(train_motion_tokens, round_trip_vector)
     expect_round_trip("kind: vector_reset, codes: 16, dim: 4", 1);
 }
 
+Test(train_motion_tokens, round_trip_lookup_free)
+{
+    expect_round_trip("kind: lookup_free, bits: 4, codebooks: 2", 2);
+}
+
+Test(train_motion_tokens, round_trip_spherical)
+{
+    expect_round_trip("kind: spherical, bits: 8, group: 4", 2);
+}
+
+Test(train_motion_tokens, round_trip_sim_vq)
+{
+    expect_round_trip("kind: sim_vq, codes: 16, dim: 4", 1);
+}
+
 Test(train_motion_tokens, values_in_one_file)
 {
     const char *last = model();

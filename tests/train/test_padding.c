@@ -227,6 +227,9 @@ static const char *const quantizers[] = {
     "kind: vector_reset, codes: 5, dim: 4, decay: 0.8",
     "kind: vector_reset, codes: 30, dim: 4, decay: 0.8",
     "kind: vector_reset, codes: 5, dim: 4, ema: false",
+    "kind: lookup_free, bits: 4, inv_temperature: 3, commitment: 0.25",
+    "kind: spherical, bits: 4, group: 2, inv_temperature: 3",
+    "kind: sim_vq, codes: 5, dim: 4",
 };
 static const char *const losses[] = {"loss: mse", "loss: l1", "loss: smooth_l1", "loss: l1_clamped"};
 
@@ -444,8 +447,9 @@ Test(train_padding, an_evaluation_is_of_the_valid_frames)
 {
     static const char *const batches[] = {"batch: 2", "batch: 2, eval_batch: 1"};
     static const char *const evaluated[] = {"kind: finite_scalar, levels: [4, 3]", "kind: vector, codes: 5, dim: 4",
-                                            "kind: vector_ema, codes: 5, dim: 4"};
-    for (int q = 0; q < 3; q++)
+                                            "kind: vector_ema, codes: 5, dim: 4", "kind: lookup_free, bits: 3",
+                                            "kind: sim_vq, codes: 5, dim: 4"};
+    for (int q = 0; q < 5; q++)
         for (int i = 0; i < 2; i++) {
             char rest[96];
             ts_evaluation windows, clips;

@@ -1,0 +1,180 @@
+#include "quant/sim_vq.h"
+
+#include <math.h>
+
+#include "autograd/elementwise.h"
+#include "autograd/index.h"
+#include "autograd/loss.h"
+#include "autograd/mask.h"
+#include "autograd/nearest.h"
+#include "autograd/node.h"
+#include "autograd/reduce.h"
+#include "autograd/shape.h"
+#include "autograd/softmax.h"
+#include "autograd/surrogate.h"
+#include "layers/linear.h"
+
+#define FIELD(member) offsetof(ts_sim_vq_options, member)
+static const ts_option options_list[] = {
+    {.name = "codes",
+     .type = TS_OPTION_INT,
+     .offset = FIELD(codes),
+     .fallback = "512",
+     .min = 1,
+     .max = 1 << 24,
+     .help = "codes in the codebook, K (up to 2^24: counts are exact)",
+     .alias = "codebook_size"},
+    {.name = "dim",
+     .type = TS_OPTION_INT,
+     .offset = FIELD(dim),
+     .fallback = "64",
+     .min = 1,
+     .max = 65536,
+     .help = "width of a code, D",
+     .alias = "code_dim"},
+    {.name = "frozen_dim",
+     .type = TS_OPTION_INT,
+     .offset = FIELD(frozen_dim),
+     .fallback = "0",
+     .min = 0,
+     .max = 65536,
+     .help = "width of the frozen codebook, which the matrix takes to dim; 0: dim",
+     .alias = "frozen_codebook_dim"},
+    {.name = "bias",
+     .type = TS_OPTION_BOOL,
+     .offset = FIELD(bias),
+     .fallback = "false",
+     .help = "the matrix has a bias (the paper's code has one, lucidrains has none)"},
+    {.name = "rotation",
+     .type = TS_OPTION_BOOL,
+     .offset = FIELD(rotation),
+     .fallback = "true",
+     .help = "rotation trick: the gradient to z is turned as the code is; else straight-through (lucidrains: true)",
+     .alias = "rotation_trick"},
+    {.name = "commitment",
+     .type = TS_OPTION_REAL,
+     .offset = FIELD(commitment),
+     .fallback = "0.25",
+     .min = 0,
+     .max = 1e6,
+     .help = "weight of the commitment loss mean((z - sg(e))^2)",
+     .alias = "input_to_quantize_commit_loss_weight"},
+    {.name = "codebook",
+     .type = TS_OPTION_REAL,
+     .offset = FIELD(codebook),
+     .fallback = "1",
+     .min = 0,
+     .max = 1e6,
+     .help = "weight of the codebook loss mean((e - sg(z))^2), which moves the matrix"},
+    {0},
+};
+#undef FIELD
+
+static const ts_option_table table = {
+    .kind = "sim_vq",
+    .help = "SimVQ: a frozen random codebook times a learned matrix; every step moves all codes",
+    .options = options_list,
+    .struct_bytes = sizeof(ts_sim_vq_options)};
+
+static ts_status info(const void *options, ts_quantizer_info *out, ts_error *err)
+{
+    const ts_sim_vq_options *o = options;
+    if (o->codebook == 0)
+        return ts_fail(err, TS_ERR_USAGE,
+                       "sim_vq: codebook is 0, so that nothing would ever move the codes; set it above 0 (1 in the "
+                       "paper)");
+    *out = (ts_quantizer_info){.codes = o->codes, .width = o->dim, .groups = 1};
+    return TS_OK;
+}
+
+/* The codes in force, [K, D]: C W^T (+ b), C drawn once. */
+static ts_value codebook_of(ts_scope s, const ts_sim_vq_options *o)
+{
+    int64_t width = o->frozen_dim ? o->frozen_dim : o->dim;
+    ts_enter(s);
+    ts_value frozen = ts_state(s, "frozen_codebook", ts_graph_real(s.graph), ts_shape_of(o->codes, width),
+                               TS_NORMAL(0, 1 / sqrt((double)width)));
+    ts_value codes = ts_linear_layer(ts_sub(s, "code_transform"), frozen, o->dim, o->bias);
+    ts_enter(s);
+    return codes;
+}
+
+/* a [N, D], b [N, D] -> [N, 1] */
+static ts_value row_dot(ts_value a, ts_value b)
+{
+    return ts_sum(ts_mul(a, b), 2u, true);
+}
+
+/* |x| of each row, at least 1e-6 where it divides: [N, 1] */
+static ts_value row_length(ts_value x)
+{
+    return ts_sqrt(row_dot(x, x));
+}
+
+ts_value ts_rotate_to(ts_value z, ts_value code)
+{
+    ts_graph *g;
+    if (ts_poisoned(&g, 2, (ts_value[]){z, code}))
+        return ts_poison(g);
+    if (ts_value_shape(z).rank != 2 || !ts_shape_equal(ts_value_shape(z), ts_value_shape(code)))
+        return ts_build_fail(g, "rotate_to", "z is %s and the code %s, expected both [N, D]",
+                             ts_shape_print(ts_value_shape(z)).text, ts_shape_print(ts_value_shape(code)).text);
+    code = ts_stop_gradient(code);
+    ts_value at = ts_stop_gradient(z), floor = ts_scalar(g, 1e-6);
+    ts_value u = ts_l2_normalize(at, 1e-6), q = ts_l2_normalize(code, 1e-6), r = ts_l2_normalize(ts_add(u, q), 1e-6);
+    ts_value turned = ts_subtract(z, ts_scale(ts_mul(r, row_dot(r, z)), 2));
+    turned = ts_add(turned, ts_scale(ts_mul(q, row_dot(u, z)), 2));
+    turned = ts_mul(turned, ts_div(row_length(code), ts_maximum(row_length(at), floor)));
+    ts_value opposite = ts_greater(ts_scalar(g, -0.99), row_dot(u, q));
+    return ts_straight_through(code, ts_where(opposite, z, turned));
+}
+
+static void build(ts_scope s, const void *options, ts_value z, ts_quantized *out)
+{
+    const ts_sim_vq_options *o = options;
+    ts_shape shape = ts_value_shape(z), one = shape;
+    ts_value codebook = codebook_of(s, o), mask = s.mask.graph ? ts_reshape(s.mask, ts_shape_of(-1)) : TS_ABSENT;
+    *out = (ts_quantized){.codes = ts_poison(s.graph), .ids = ts_poison(s.graph)};
+    if (!ts_present(z) || !ts_present(codebook))
+        return;
+    if (shape.rank < 1 || ts_dim(z, -1) != o->dim) {
+        ts_build_fail(s.graph, "sim_vq", "z is %s, expected %lld channels, the codebook's dim",
+                      ts_shape_print(shape).text, (long long)o->dim);
+        return;
+    }
+    ts_value rows = ts_rows(z), ids = ts_nearest(ts_stop_gradient(rows), ts_stop_gradient(codebook));
+    ts_value code = ts_gather(codebook, ids), fixed = ts_stop_gradient(code);
+    one.dim[one.rank - 1] = 1;
+    out->ids = ts_mask_ids(ts_reshape(ids, one), s.mask);
+    out->codes = o->rotation ? ts_rotate_to(rows, code) : ts_straight_through(fixed, rows);
+    out->codes = ts_mask_rows(ts_reshape(out->codes, shape), s.mask);
+    ts_quantized_loss(out, "codebook", ts_mse_masked(code, ts_stop_gradient(rows), mask), o->codebook);
+    ts_quantized_loss(out, "commitment", ts_mse_masked(rows, fixed, mask), o->commitment);
+}
+
+static ts_value decode(ts_scope s, const void *options, ts_value ids)
+{
+    const ts_sim_vq_options *o = options;
+    ts_shape shape = ts_value_shape(ids);
+    if (!ts_present(ids))
+        return ids;
+    if (shape.rank < 1 || ts_dim(ids, -1) != 1)
+        return ts_build_fail(s.graph, "sim_vq", "ids are %s, expected a last axis of 1", ts_shape_print(shape).text);
+    ts_value codes = ts_gather(codebook_of(s, o), ts_reshape(ids, ts_shape_of(-1)));
+    shape.dim[shape.rank - 1] = o->dim;
+    return ts_reshape(codes, shape);
+}
+
+const ts_quantizer_kind ts_sim_vq_kind = {
+    .name = "sim_vq",
+    .table = &table,
+    .info = info,
+    .build = build,
+    .decode = decode,
+    .formulas =
+        "e = C W^T (+ b), C frozen, N(0, 1/d); k = argmin |z - e_k|^2; out = e_k\n"
+        "loss = codebook * mean((e_k - sg(z))^2) + commitment * mean((z - sg(e_k))^2)\n"
+        "the first term moves W, and with it every code\n"
+        "rotation: dz = l (g - 2 r (r.g) + 2 u (q.g)), u = z/|z|, q = e_k/|e_k|, r = (u + q)/|u + q|, l = |e_k|/|z|;\n"
+        "          straight-through where u.q < -0.99, and without rotation\n",
+};
