@@ -4,6 +4,7 @@
  *   TS_LAUNCH(kernel, grid, block, stream, arguments...)                       threads that do not talk to each other
  *   TS_LAUNCH_BLOCK(kernel, grid, block, shared_bytes, stream, arguments...)   barriers, shuffles, shared memory
  *   TS_DYNAMIC_SHARED(type, name)   in a kernel: the shared_bytes of the launch
+ *   TS_UNROLL                       before a loop that must not remain one, because it indexes registers
  *
  * A template's name with a comma in it goes in parentheses. A refused launch goes to ts_device_fail by
  * ts_cuda_launched. */
@@ -18,12 +19,14 @@
 #define TS_DYNAMIC_SHARED(type, name)                                                                                  \
     extern __shared__ __align__(16) unsigned char ts_dynamic_shared[];                                                 \
     type *name = reinterpret_cast<type *>(ts_dynamic_shared)
+#define TS_UNROLL _Pragma("unroll")
 #else
 #define TS_LAUNCH(kernel, grid, block, stream, ...)                                                                    \
     ((void)(stream), ts_emulated_launch(grid, block, 0, false, std::bind(kernel, __VA_ARGS__), #kernel))
 #define TS_LAUNCH_BLOCK(kernel, grid, block, shared, stream, ...)                                                      \
     ((void)(stream), ts_emulated_launch(grid, block, shared, true, std::bind(kernel, __VA_ARGS__), #kernel))
 #define TS_DYNAMIC_SHARED(type, name) type *name = static_cast<type *>(ts_emulated_shared())
+#define TS_UNROLL
 #endif
 
 #endif

@@ -123,6 +123,24 @@ Test(autograd_every_op, cuda_agrees_with_double)
     cr_assert_geq(compared + missing, 80);
 }
 
+Test(autograd_every_op, cuda_gives_the_same_bits_again)
+{
+    int repeated = 0, missing = 0;
+    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
+    for (int op = 1; op < TS_OP_COUNT; op++)
+        for (const ts_op_case *c = every_op[op].cases; c->label; c++) {
+            if (c->covered_by)
+                continue;
+            bool can = every_kernel_exists(c, "cuda");
+            if (can)
+                expect_repeatable(c, "cuda", true);
+            repeated += can;
+            missing += !can;
+        }
+    cr_log_info("cuda: %d cases give the same bits again, %d need a kernel that is not there", repeated, missing);
+    cr_assert_geq(repeated + missing, 80);
+}
+
 /* The checker is checked: a rule with the wrong sign, one off by a factor, and one that forgets an operand must fail.
  */
 static ts_rule_fn right_rule;

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "autograd/differentiate.h"
 #include "autograd/elementwise.h"
@@ -219,11 +220,11 @@ static double difference(ts_built_case *a, ts_value va, ts_built_case *b, ts_val
     return worst;
 }
 
-double compare_with_double(const ts_op_case *c, const char *device)
+static double compare(const ts_op_case *c, const char *device, bool gradients)
 {
     ts_built_case wide, narrow;
-    built_case_open(&wide, c, "ref", TS_F64, true);
-    built_case_open(&narrow, c, device, TS_F32, true);
+    built_case_open(&wide, c, "ref", TS_F64, gradients);
+    built_case_open(&narrow, c, device, TS_F32, gradients);
     built_case_run(&wide);
     built_case_run(&narrow);
     double worst = difference(&wide, wide.y, &narrow, narrow.y);
@@ -233,4 +234,39 @@ double compare_with_double(const ts_op_case *c, const char *device)
     built_case_close(&wide);
     built_case_close(&narrow);
     return worst;
+}
+
+double compare_with_double(const ts_op_case *c, const char *device)
+{
+    return compare(c, device, true);
+}
+
+double compare_value_with_double(const ts_op_case *c, const char *device)
+{
+    return compare(c, device, false);
+}
+
+static void expect_same_bits(const ts_op_case *c, ts_built_case *a, ts_value va, ts_built_case *b, ts_value vb)
+{
+    int64_t n, m;
+    double *x = built_case_read(a, va, &n), *y = built_case_read(b, vb, &m);
+    cr_assert(n == m && (n == 0 || memcmp(x, y, (size_t)n * sizeof *x) == 0), "%s: a second run gives other bits",
+              c->label);
+    free(x);
+    free(y);
+}
+
+void expect_repeatable(const ts_op_case *c, const char *device, bool gradients)
+{
+    ts_built_case one, other;
+    built_case_open(&one, c, device, TS_F32, gradients);
+    built_case_open(&other, c, device, TS_F32, gradients);
+    built_case_run(&one);
+    built_case_run(&other);
+    expect_same_bits(c, &one, one.y, &other, other.y);
+    for (int k = 0; k < c->in_count; k++)
+        if (ts_present(one.gradient[k]))
+            expect_same_bits(c, &one, one.gradient[k], &other, other.gradient[k]);
+    built_case_close(&one);
+    built_case_close(&other);
 }

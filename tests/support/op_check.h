@@ -38,5 +38,10 @@ double gradient_check(const ts_op_case *c);
 /* Largest difference relative to the largest magnitude (at least 1e-3) of what `device` computes in f32 from the
  * reference in f64, over y and all gradients; non-finite values must be the same. */
 double compare_with_double(const ts_op_case *c, const char *device);
+/* The same of y alone. */
+double compare_value_with_double(const ts_op_case *c, const char *device);
+
+/* Asserts that `device` gives the same bits twice, in two programs: y and, where asked for, the gradients. */
+void expect_repeatable(const ts_op_case *c, const char *device, bool gradients);
 
 #endif

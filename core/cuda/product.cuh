@@ -1,0 +1,157 @@
+/* A product as a grid of tiles. What is multiplied is a job, a small struct passed to the kernel by value:
+ *
+ *   A, B                              its sources (tile.cuh)
+ *   A a(copy, row), B b(copy, col)    those of a thread whose first element is in that row or column
+ *   int depth(copy)                   how many k there are
+ *   float *row(out, copy, row)        where a row of results begins; NULL: there is none
+ *   blocks                            of 256 threads that a multiprocessor shall hold: 2, or 1 where registers do not
+ * suffice cols, bias                        columns that a row has; bias of column j of a copy is bias[copy * bias_step
+ * + j]
+ *
+ * Where the tiles are few and k is long, k is cut into parts whose sums are added afterwards, in order. How many parts
+ * is said by the shapes alone: the same product has the same bits on every GPU. */
+#ifndef TS_CORE_CUDA_PRODUCT_CUH
+#define TS_CORE_CUDA_PRODUCT_CUH
+
+#include "core/cuda/tile.cuh"
+
+struct ts_cut {
+    int edge;                     /* of a tile: 128, 64 or 32 */
+    int64_t row_tiles, col_tiles; /* of a copy */
+    int64_t copies;
+    int parts, part_depth; /* of k; part_depth is a multiple of a slice */
+    int64_t total;         /* elements of the whole result, over all copies */
+};
+
+constexpr int64_t ts_blocks_wanted = 192, ts_most_parts = 64, ts_least_part = 256;
+
+static inline int64_t ts_div_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static inline bool ts_cut_edge(ts_cut *c, int edge, int64_t rows, int64_t cols, int64_t parts)
+{
+    c->edge = edge;
+    c->row_tiles = ts_div_up(rows, edge);
+    c->col_tiles = ts_div_up(cols, edge);
+    return rows > edge / 2 && cols > edge / 2 && c->row_tiles * c->col_tiles * c->copies * parts >= ts_blocks_wanted;
+}
+
+/* The largest tiles that keep a large GPU busy; then parts of k. */
+static inline ts_cut ts_cut_of(int64_t copies, int64_t rows, int64_t cols, int64_t depth, int64_t total)
+{
+    ts_cut c = {};
+    c.copies = copies;
+    c.total = total;
+    int64_t most = depth / ts_least_part;
+    most = most < 1 ? 1 : most > ts_most_parts ? ts_most_parts : most;
+    if (!ts_cut_edge(&c, 128, rows, cols, 1) && !ts_cut_edge(&c, 64, rows, cols, 1) &&
+        !ts_cut_edge(&c, 64, rows, cols, most))
+        ts_cut_edge(&c, 32, rows, cols, most);
+    int64_t tiles = c.row_tiles * c.col_tiles * copies;
+    int64_t parts = tiles ? ts_div_up(ts_blocks_wanted, tiles) : 1;
+    parts = parts < most ? parts : most;
+    c.part_depth = (int)(ts_div_up(ts_div_up(depth, parts), 8) * 8);
+    c.parts = c.part_depth ? (int)ts_div_up(depth, c.part_depth) : 1;
+    return c;
+}
+
+static inline size_t ts_cut_scratch(const ts_cut *c)
+{
+    return c->parts > 1 ? (size_t)(c->parts * c->total) * sizeof(float) : 0;
+}
+
+/* Columns col ... of a row: what is there, where `add`, plus sums, plus bias. vec: to + col is aligned to 16. */
+template <int N>
+__device__ void ts_product_store(float *to, const float *bias, const float (&sum)[N], int first, int64_t col,
+                                 int64_t cols, bool add, bool vec)
+{
+    float y[4];
+    TS_UNROLL
+    for (int j = 0; j < 4; j++) {
+        y[j] = sum[first + j];
+        if (col + j < cols)
+            y[j] += (bias ? bias[col + j] : 0) + (add ? to[col + j] : 0);
+    }
+    if (vec && col + 4 <= cols) {
+        *reinterpret_cast<float4 *>(to + col) = make_float4(y[0], y[1], y[2], y[3]);
+        return;
+    }
+    TS_UNROLL
+    for (int j = 0; j < 4; j++)
+        if (col + j < cols)
+            to[col + j] = y[j];
+}
+
+template <int EDGE, class Job>
+__global__ __launch_bounds__(2 * EDGE, EDGE == 128 ? Job::blocks : 4) void ts_product_tile(Job job, ts_cut cut,
+                                                                                           float *out, bool add,
+                                                                                           bool vec)
+{
+    typedef ts_tile<EDGE> tile;
+    __shared__ typename tile::memory memory;
+    int64_t at = blockIdx.x;
+    const int64_t col = at % cut.col_tiles * EDGE;
+    at /= cut.col_tiles;
+    const int64_t row = at % cut.row_tiles * EDGE;
+    at /= cut.row_tiles;
+    const int part = (int)(at % cut.parts);
+    const int64_t copy = at / cut.parts;
+    const int depth = job.depth(copy), first = part * cut.part_depth;
+    const int end = depth - first < cut.part_depth ? depth : first + cut.part_depth;
+
+    typename tile::sums sum = {};
+    tile::product(sum, memory, job.a(copy, row + tile::place(Job::A::along_k)),
+                  job.b(copy, col + tile::place(Job::B::along_k)), first, end);
+    const float *bias = job.bias && cut.parts == 1 ? job.bias_of(copy) : nullptr;
+    TS_UNROLL
+    for (int i = 0; i < tile::rows; i++) {
+        float *to = job.row(out + part * cut.total, copy, row + tile::row(i));
+        TS_UNROLL
+        for (int j = 0; to && j < tile::cols; j += 4)
+            ts_product_store(to, bias, sum[i], j, col + tile::col(j), job.cols, add, vec);
+    }
+}
+
+/* out [total], rows of `cols`: what is there, where `add`, plus the parts in order, plus bias [cols] */
+static __global__ void ts_product_add_parts(float *out, const float *parts, int count, int64_t total, const float *bias,
+                                            int64_t cols, bool add)
+{
+    for (TS_CUDA_EACH(i, total)) {
+        float sum = add ? out[i] : 0;
+        for (int part = 0; part < count; part++)
+            sum += parts[part * total + i];
+        out[i] = sum + (bias ? bias[i % cols] : 0);
+    }
+}
+
+static inline bool ts_aligned(const void *p, int64_t pitch)
+{
+    return reinterpret_cast<uintptr_t>(p) % 16 == 0 && pitch % 4 == 0;
+}
+
+/* Runs a job. `width`: the last dim of out, over which the bias goes; `parts`: scratch, as ts_cut_scratch says. */
+template <class Job>
+void ts_product_run(const ts_call *call, const Job &job, const ts_cut &cut, float *out, int64_t width, bool add,
+                    float *parts)
+{
+    const int64_t tiles = cut.row_tiles * cut.col_tiles * cut.copies * cut.parts;
+    const bool split = cut.parts > 1, vec = ts_aligned(out, width) && job.cols % 4 == 0 && cut.total % 4 == 0;
+    float *to = split ? parts : out;
+    cudaStream_t stream = ts_cuda_stream(call);
+    if (tiles == 0)
+        return;
+    if (cut.edge == 128)
+        TS_LAUNCH_BLOCK((ts_product_tile<128, Job>), (unsigned)tiles, 256, 0, stream, job, cut, to, add && !split, vec);
+    else if (cut.edge == 64)
+        TS_LAUNCH_BLOCK((ts_product_tile<64, Job>), (unsigned)tiles, 128, 0, stream, job, cut, to, add && !split, vec);
+    else
+        TS_LAUNCH_BLOCK((ts_product_tile<32, Job>), (unsigned)tiles, 64, 0, stream, job, cut, to, add && !split, vec);
+    if (split)
+        TS_LAUNCH(ts_product_add_parts, ts_cuda_grid(call, cut.total), TS_CUDA_BLOCK, stream, out, parts, cut.parts,
+                  cut.total, job.bias, width, add);
+    ts_cuda_launched(call);
+}
+
+#endif
