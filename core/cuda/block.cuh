@@ -1,5 +1,5 @@
-/* Sums and maxima over the threads of a warp or of a block, in a fixed order: a result has the same bits on every run
- * and every GPU. Each thread of the group gets it, and each must take part. */
+/* Sums and maxima over groups of threads in a fixed order: a result has the same bits on every run and every GPU. Each
+ * thread of the group gets it, and all threads of the warp, or block, must take part. */
 #ifndef TS_CORE_CUDA_BLOCK_CUH
 #define TS_CORE_CUDA_BLOCK_CUH
 
@@ -23,17 +23,13 @@ struct ts_larger {
     }
 };
 
-template <class T, class F> __device__ T ts_warp_fold(T x, F f)
-{
-    for (int step = TS_WARP / 2; step > 0; step /= 2)
-        x = f(x, __shfl_xor_sync(TS_ALL_LANES, x, step));
-    return x;
-}
-
-/* GROUP 32: over the warp. Larger: over the block, which has so many threads, all in x; it holds two barriers. */
+/* GROUP, a power of 2: up to 32 neighbouring lanes of a warp; or all threads of the block, which has so many, all in x,
+ * with two barriers. */
 template <int GROUP, class T, class F> __device__ T ts_group_fold(T x, F f)
 {
-    x = ts_warp_fold(x, f);
+    TS_UNROLL
+    for (int step = (GROUP < TS_WARP ? GROUP : TS_WARP) / 2; step > 0; step /= 2)
+        x = f(x, __shfl_xor_sync(TS_ALL_LANES, x, step));
     if constexpr (GROUP > TS_WARP) {
         __shared__ T part[GROUP / TS_WARP];
         if (threadIdx.x % TS_WARP == 0)

@@ -46,6 +46,17 @@ static inline cudaStream_t ts_cuda_stream(const ts_call *call)
     return ts_cuda_of(call)->stream;
 }
 
+/* Operand or result i as floats; NULL: absent. */
+static inline const float *ts_cuda_in(const ts_call *call, int i)
+{
+    return i < call->desc->in_count ? static_cast<const float *>(call->in[i]) : nullptr;
+}
+
+static inline float *ts_cuda_out(const ts_call *call, int i)
+{
+    return static_cast<float *>(call->out[i]);
+}
+
 enum { TS_CUDA_BLOCK = 256 };
 
 /* Blocks of TS_CUDA_BLOCK threads for n elements, each thread walking on by the whole grid: at most 8 blocks a

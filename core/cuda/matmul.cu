@@ -25,37 +25,6 @@ sizes sizes_of(const ts_desc *d)
     return s;
 }
 
-template <bool TRANS_A, bool TRANS_B> struct product_of {
-    typedef ts_dense<!TRANS_A> A;
-    typedef ts_dense<TRANS_B> B;
-    static constexpr int blocks = TRANS_A && TRANS_B ? 1 : 2;
-    sizes s;
-    int64_t cols;
-    const float *first, *second, *bias;
-    bool vec_a, vec_b;
-
-    __device__ A a(int64_t copy, int64_t row) const
-    {
-        return A(first + copy * s.M * s.K, (int)(TRANS_A ? s.M : s.K), row, s.M, (int)s.K, vec_a);
-    }
-    __device__ B b(int64_t copy, int64_t col) const
-    {
-        return B(second + (s.one_b ? 0 : copy * s.K * s.N), (int)(TRANS_B ? s.K : s.N), col, s.N, (int)s.K, vec_b);
-    }
-    __device__ int depth(int64_t) const
-    {
-        return (int)s.K;
-    }
-    __device__ float *row(float *out, int64_t copy, int64_t row) const
-    {
-        return row < s.M ? out + (copy * s.M + row) * s.N : nullptr;
-    }
-    __device__ const float *bias_of(int64_t) const
-    {
-        return bias;
-    }
-};
-
 ts_cut cut_of(const sizes &s)
 {
     return ts_cut_of(s.batch, s.M, s.N, s.K, s.batch * s.M * s.N);
@@ -64,12 +33,10 @@ ts_cut cut_of(const sizes &s)
 template <bool TRANS_A, bool TRANS_B> void multiply(const ts_call *call)
 {
     const sizes s = sizes_of(call->desc);
-    const float *a = static_cast<const float *>(call->in[0]), *b = static_cast<const float *>(call->in[1]);
-    const float *bias = call->desc->in_count > 2 ? static_cast<const float *>(call->in[2]) : nullptr;
-    const bool vec_a = ts_aligned(a, TRANS_A ? s.M : s.K), vec_b = ts_aligned(b, TRANS_B ? s.K : s.N);
-    const product_of<TRANS_A, TRANS_B> job = {s, s.N, a, b, bias, vec_a, vec_b};
-    ts_product_run(call, job, cut_of(s), static_cast<float *>(call->out[0]), s.N, false,
-                   static_cast<float *>(call->scratch));
+    const auto job =
+        ts_dense_job_of<!TRANS_A, TRANS_B>(s.M, s.N, s.K, ts_cuda_in(call, 0), s.M * s.K, ts_cuda_in(call, 1),
+                                           s.one_b ? 0 : s.K * s.N, ts_cuda_in(call, 2));
+    ts_product_run(call, job, cut_of(s), ts_cuda_out(call, 0), s.N, false, static_cast<float *>(call->scratch));
 }
 
 bool accepts(const ts_desc *d)

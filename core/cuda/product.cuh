@@ -2,7 +2,7 @@
  *
  *   A, B                              its sources (tile.cuh)
  *   A a(copy, row), B b(copy, col)    those of a thread whose first element is in that row or column
- *   int depth(copy)                   how many k there are
+ *   ts_span span(copy, row, col, edge)  the k that count for the tile that begins there
  *   float *row(out, copy, row)        where a row of results begins; NULL: there is none
  *   blocks                            of 256 threads that a multiprocessor shall hold: 2, or 1 where registers do not
  * suffice cols, bias                        columns that a row has; bias of column j of a copy is bias[copy * bias_step
@@ -16,26 +16,36 @@
 #include "core/cuda/tile.cuh"
 
 struct ts_cut {
-    int edge;                     /* of a tile: 128, 64 or 32 */
-    int64_t row_tiles, col_tiles; /* of a copy */
+    int edge;                      /* of a tile: 128, 64 or 32 */
+    unsigned row_tiles, col_tiles; /* of a copy */
     int64_t copies;
-    int parts, part_depth; /* of k; part_depth is a multiple of a slice */
-    int64_t total;         /* elements of the whole result, over all copies */
+    unsigned parts;
+    int part_depth; /* of k; a multiple of a slice */
+    int64_t total;  /* elements of the whole result, over all copies */
 };
 
 constexpr int64_t ts_blocks_wanted = 192, ts_most_parts = 64, ts_least_part = 256;
+
+struct ts_span {
+    int first, end;
+};
 
 static inline int64_t ts_div_up(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
 }
 
+static inline int64_t ts_cut_tiles(const ts_cut *c)
+{
+    return (int64_t)c->row_tiles * c->col_tiles * c->copies;
+}
+
 static inline bool ts_cut_edge(ts_cut *c, int edge, int64_t rows, int64_t cols, int64_t parts)
 {
     c->edge = edge;
-    c->row_tiles = ts_div_up(rows, edge);
-    c->col_tiles = ts_div_up(cols, edge);
-    return rows > edge / 2 && cols > edge / 2 && c->row_tiles * c->col_tiles * c->copies * parts >= ts_blocks_wanted;
+    c->row_tiles = (unsigned)ts_div_up(rows, edge);
+    c->col_tiles = (unsigned)ts_div_up(cols, edge);
+    return rows > edge / 2 && cols > edge / 2 && ts_cut_tiles(c) * parts >= ts_blocks_wanted;
 }
 
 /* The largest tiles that keep a large GPU busy; then parts of k. */
@@ -49,17 +59,17 @@ static inline ts_cut ts_cut_of(int64_t copies, int64_t rows, int64_t cols, int64
     if (!ts_cut_edge(&c, 128, rows, cols, 1) && !ts_cut_edge(&c, 64, rows, cols, 1) &&
         !ts_cut_edge(&c, 64, rows, cols, most))
         ts_cut_edge(&c, 32, rows, cols, most);
-    int64_t tiles = c.row_tiles * c.col_tiles * copies;
+    const int64_t tiles = ts_cut_tiles(&c);
     int64_t parts = tiles ? ts_div_up(ts_blocks_wanted, tiles) : 1;
     parts = parts < most ? parts : most;
     c.part_depth = (int)(ts_div_up(ts_div_up(depth, parts), 8) * 8);
-    c.parts = c.part_depth ? (int)ts_div_up(depth, c.part_depth) : 1;
+    c.parts = c.part_depth ? (unsigned)ts_div_up(depth, c.part_depth) : 1;
     return c;
 }
 
 static inline size_t ts_cut_scratch(const ts_cut *c)
 {
-    return c->parts > 1 ? (size_t)(c->parts * c->total) * sizeof(float) : 0;
+    return c->parts > 1 ? (size_t)c->parts * (size_t)c->total * sizeof(float) : 0;
 }
 
 /* Columns col ... of a row: what is there, where `add`, plus sums, plus bias. vec: to + col is aligned to 16. */
@@ -84,6 +94,57 @@ __device__ void ts_product_store(float *to, const float *bias, const float (&sum
             to[col + j] = y[j];
 }
 
+/* The job of matrices that exist: out [copies, M, N] = a b + bias. A step leads from a copy's matrix to the next one's.
+ */
+template <bool A_ALONG_K, bool B_ALONG_K> struct ts_dense_job {
+    typedef ts_dense<A_ALONG_K> A;
+    typedef ts_dense<B_ALONG_K> B;
+    static constexpr int blocks = A_ALONG_K || B_ALONG_K ? 2 : 1;
+    int64_t M, cols;
+    int K;
+    const float *first, *second, *bias;
+    int64_t first_step, second_step;
+    bool first_vec, second_vec;
+
+    /* Each matrix has no gaps: a is [M, K] or [K, M], b [N, K] or [K, N]. */
+    __device__ A a(int64_t copy, int64_t row) const
+    {
+        return A(first + copy * first_step, A_ALONG_K ? K : (int)M, row, M, K, first_vec);
+    }
+    __device__ B b(int64_t copy, int64_t col) const
+    {
+        return B(second + copy * second_step, B_ALONG_K ? K : (int)cols, col, cols, K, second_vec);
+    }
+    __device__ ts_span span(int64_t, int64_t, int64_t, int) const
+    {
+        return {0, K};
+    }
+    __device__ float *row(float *out, int64_t copy, int64_t row) const
+    {
+        return row < M ? out + (copy * M + row) * cols : nullptr;
+    }
+    __device__ const float *bias_of(int64_t) const
+    {
+        return bias;
+    }
+};
+
+template <bool A_ALONG_K, bool B_ALONG_K>
+ts_dense_job<A_ALONG_K, B_ALONG_K> ts_dense_job_of(int64_t M, int64_t N, int64_t K, const float *a, int64_t a_step,
+                                                   const float *b, int64_t b_step, const float *bias)
+{
+    return {M,
+            N,
+            (int)K,
+            a,
+            b,
+            bias,
+            a_step,
+            b_step,
+            ts_aligned(a, A_ALONG_K ? K : M) && a_step % 4 == 0,
+            ts_aligned(b, B_ALONG_K ? K : N) && b_step % 4 == 0};
+}
+
 template <int EDGE, class Job>
 __global__ __launch_bounds__(2 * EDGE, EDGE == 128 ? Job::blocks : 4) void ts_product_tile(Job job, ts_cut cut,
                                                                                            float *out, bool add,
@@ -91,15 +152,17 @@ __global__ __launch_bounds__(2 * EDGE, EDGE == 128 ? Job::blocks : 4) void ts_pr
 {
     typedef ts_tile<EDGE> tile;
     __shared__ typename tile::memory memory;
-    int64_t at = blockIdx.x;
-    const int64_t col = at % cut.col_tiles * EDGE;
+    unsigned at = blockIdx.x; /* in 32 bits: these live as long as the sums do */
+    const unsigned col_tile = at % cut.col_tiles;
     at /= cut.col_tiles;
-    const int64_t row = at % cut.row_tiles * EDGE;
+    const unsigned row_tile = at % cut.row_tiles;
     at /= cut.row_tiles;
-    const int part = (int)(at % cut.parts);
-    const int64_t copy = at / cut.parts;
-    const int depth = job.depth(copy), first = part * cut.part_depth;
-    const int end = depth - first < cut.part_depth ? depth : first + cut.part_depth;
+    const unsigned part = at % cut.parts, copy = at / cut.parts;
+    const int64_t row = (int64_t)row_tile * EDGE, col = (int64_t)col_tile * EDGE;
+    const ts_span span = job.span(copy, row, col, EDGE);
+    const int64_t from = (int64_t)part * cut.part_depth, to = from + cut.part_depth;
+    const int first = (int)(span.first > from ? span.first / tile::slice * tile::slice : from);
+    const int end = (int)(span.end < to ? span.end : to);
 
     typename tile::sums sum = {};
     tile::product(sum, memory, job.a(copy, row + tile::place(Job::A::along_k)),
@@ -107,28 +170,23 @@ __global__ __launch_bounds__(2 * EDGE, EDGE == 128 ? Job::blocks : 4) void ts_pr
     const float *bias = job.bias && cut.parts == 1 ? job.bias_of(copy) : nullptr;
     TS_UNROLL
     for (int i = 0; i < tile::rows; i++) {
-        float *to = job.row(out + part * cut.total, copy, row + tile::row(i));
+        float *line = job.row(out + part * cut.total, copy, row + tile::row(i));
         TS_UNROLL
-        for (int j = 0; to && j < tile::cols; j += 4)
-            ts_product_store(to, bias, sum[i], j, col + tile::col(j), job.cols, add, vec);
+        for (int j = 0; line && j < tile::cols; j += 4)
+            ts_product_store(line, bias, sum[i], j, col + tile::col(j), job.cols, add, vec);
     }
 }
 
 /* out [total], rows of `cols`: what is there, where `add`, plus the parts in order, plus bias [cols] */
-static __global__ void ts_product_add_parts(float *out, const float *parts, int count, int64_t total, const float *bias,
-                                            int64_t cols, bool add)
+static __global__ void ts_product_add_parts(float *out, const float *parts, unsigned count, int64_t total,
+                                            const float *bias, int64_t cols, bool add)
 {
     for (TS_CUDA_EACH(i, total)) {
         float sum = add ? out[i] : 0;
-        for (int part = 0; part < count; part++)
+        for (unsigned part = 0; part < count; part++)
             sum += parts[part * total + i];
         out[i] = sum + (bias ? bias[i % cols] : 0);
     }
-}
-
-static inline bool ts_aligned(const void *p, int64_t pitch)
-{
-    return reinterpret_cast<uintptr_t>(p) % 16 == 0 && pitch % 4 == 0;
 }
 
 /* Runs a job. `width`: the last dim of out, over which the bias goes; `parts`: scratch, as ts_cut_scratch says. */
@@ -136,7 +194,7 @@ template <class Job>
 void ts_product_run(const ts_call *call, const Job &job, const ts_cut &cut, float *out, int64_t width, bool add,
                     float *parts)
 {
-    const int64_t tiles = cut.row_tiles * cut.col_tiles * cut.copies * cut.parts;
+    const int64_t tiles = ts_cut_tiles(&cut) * cut.parts;
     const bool split = cut.parts > 1, vec = ts_aligned(out, width) && job.cols % 4 == 0 && cut.total % 4 == 0;
     float *to = split ? parts : out;
     cudaStream_t stream = ts_cuda_stream(call);

@@ -5,13 +5,19 @@
  * The operands need not exist as matrices. A source gives four neighbouring elements of one:
  *
  *   along_k          the four are (row, k) ... (row, k + 3), or (row, k) ... (row + 3, k)
- *   float4 quad(k)   of the row that it was made for, see ts_tile::place; 0 where the matrix has no element
+ *   float4 quad(k)   of the row that it was made for, see ts_tile::place; 0 where k is beyond the end
  *
  * Memory is read best when the four lie side by side there. */
 #ifndef TS_CORE_CUDA_TILE_CUH
 #define TS_CORE_CUDA_TILE_CUH
 
 #include "core/cuda/cuda.h"
+
+/* Whether quads of a matrix at p may be read in one piece. */
+static inline bool ts_aligned(const void *p, int64_t pitch)
+{
+    return reinterpret_cast<uintptr_t>(p) % 16 == 0 && pitch % 4 == 0;
+}
 
 /* The four floats at p of which `count` exist; vec: p is aligned to 16. */
 __device__ static inline float4 ts_quad(const float *p, int count, bool vec)
@@ -21,7 +27,9 @@ __device__ static inline float4 ts_quad(const float *p, int count, bool vec)
     return make_float4(count > 0 ? p[0] : 0, count > 1 ? p[1] : 0, count > 2 ? p[2] : 0, count > 3 ? p[3] : 0);
 }
 
-/* A matrix in memory: (row, k) is p[row * pitch + k] (ALONG_K) or p[k * pitch + row]. */
+/* A matrix in memory: (row, k) is p[row * pitch + k] (ALONG_K) or p[k * pitch + row]. In the first kind a row beyond
+ * the last one is the last one again, so that all threads agree on where k ends; what comes of it is for the job to
+ * drop. */
 template <bool ALONG_K> struct ts_dense {
     static constexpr bool along_k = ALONG_K;
     const float *from; /* the row */
@@ -30,8 +38,10 @@ template <bool ALONG_K> struct ts_dense {
     bool vec; /* p is aligned to 16, and pitch is a multiple of 4 */
 
     __device__ ts_dense(const float *p, int pitch_, int64_t row, int64_t row_count, int depth_, bool vec_)
-        : from(p + (ALONG_K ? row * pitch_ : row)), pitch(pitch_), depth(ALONG_K && row >= row_count ? 0 : depth_),
-          rows(row_count - row < 4 ? (int)(row_count - row) : 4), vec(vec_)
+        : from(p + (!ALONG_K          ? row
+                    : row < row_count ? row * pitch_
+                                      : (row_count - 1) * pitch_)),
+          pitch(pitch_), depth(depth_), rows(row_count - row < 4 ? (int)(row_count - row) : 4), vec(vec_)
     {
     }
     __device__ float4 quad(int k) const
