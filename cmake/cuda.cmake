@@ -20,6 +20,10 @@ if(TESSERA_CUDA)
     target_include_directories(tessera-cuda PRIVATE ${CMAKE_SOURCE_DIR} ${CUDNN_INCLUDE_DIR})
     target_compile_options(tessera-cuda PRIVATE -fvisibility=hidden
         $<$<COMPILE_LANGUAGE:CUDA>:-Xptxas=-v --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers,-fvisibility=hidden>)
+    # As on the CPU a product is rounded before it is added, so that a number lies on the same side of an FSQ boundary.
+    foreach(family elementwise reduce index resample random optim surrogate fsq)
+        set_source_files_properties(core/cuda/${family}.cu PROPERTIES COMPILE_OPTIONS --fmad=false)
+    endforeach()
     target_link_libraries(tessera-cuda PRIVATE CUDA::cudart_static CUDA::cublasLt ${CUDNN_LIBRARY} m)
     install(TARGETS tessera-cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/tessera)
 endif()
@@ -42,7 +46,7 @@ if(TESSERA_TESTS)
     target_link_libraries(tessera-cuda-emulated PRIVATE tessera_flags m)
     # The module's core is its own, as in the real one; only ts_cuda_module is to be seen.
     target_compile_options(tessera-cuda-emulated PRIVATE -fvisibility=hidden
-        $<$<COMPILE_LANGUAGE:CXX>:-Wno-missing-field-initializers>)
+        $<$<COMPILE_LANGUAGE:CXX>:-Wno-missing-field-initializers$<SEMICOLON>-Wno-unknown-pragmas>)
     if(TESSERA_SANITIZE) # checks of C++ alone, whose runtime a C program does not link; a source's options come last
         set_source_files_properties(${EMULATED_SOURCES} PROPERTIES COMPILE_OPTIONS -fno-sanitize=function,vptr)
     endif()

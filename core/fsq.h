@@ -18,7 +18,7 @@
 #define TS_CORE_FSQ_H
 
 #ifdef __cplusplus
-#include <cmath>
+#include <math.h>
 #else
 #include <tgmath.h>
 #endif

@@ -4,20 +4,8 @@
 #define TS_CORE_RANDOM_H
 
 #include <stddef.h>
-#include <stdint.h>
 
-typedef struct {
-    uint32_t word[4];
-} ts_philox_block;
-
-/* The bijection itself: counter and key to 128 random bits. */
-ts_philox_block ts_philox(ts_philox_block counter, uint32_t key0, uint32_t key1);
-
-/* A stream of numbers: seed of the run, and what it is for (a hash of a scope path, say). */
-typedef struct {
-    uint64_t seed;
-    uint64_t stream;
-} ts_random_key;
+#include "core/philox.h"
 
 uint64_t ts_random_stream(const char *path); /* FNV-1a, 64 bits */
 

@@ -72,20 +72,3 @@ size_t ts_tensor_bytes(const ts_tensor *t)
 {
     return (size_t)ts_shape_count(t->shape) * ts_dtype_bytes(t->dtype);
 }
-
-uint16_t ts_bf16_from_f32(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    if ((bits & 0x7fffffffu) > 0x7f800000u)
-        return (uint16_t)((bits >> 16) | 0x40); /* NaN: the quiet bit keeps it one */
-    return (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
-
-float ts_f32_from_bf16(uint16_t x)
-{
-    uint32_t bits = (uint32_t)x << 16;
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}

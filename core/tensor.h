@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "core/status.h"
 
@@ -52,7 +53,21 @@ typedef struct {
 } ts_named_tensor;
 
 /* bf16 keeps f32's exponent and 7 bits of its fraction; rounding is to nearest, ties to even; NaN stays NaN. */
-uint16_t ts_bf16_from_f32(float x);
-float ts_f32_from_bf16(uint16_t x);
+TS_BOTH_SIDES static inline uint16_t ts_bf16_from_f32(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if ((bits & 0x7fffffffu) > 0x7f800000u)
+        return (uint16_t)((bits >> 16) | 0x40); /* NaN: the quiet bit keeps it one */
+    return (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+TS_BOTH_SIDES static inline float ts_f32_from_bf16(uint16_t x)
+{
+    uint32_t bits = (uint32_t)x << 16;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
 
 #endif

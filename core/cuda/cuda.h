@@ -83,6 +83,15 @@ static inline void ts_cuda_launched(const ts_call *call)
                        cudaGetErrorString(error), cudaGetErrorName(error));
 }
 
+/* Zeroes memory on the device, in the stream's order. */
+static inline void ts_cuda_zero(const ts_call *call, void *memory, size_t bytes)
+{
+    cudaError_t error = bytes ? cudaMemsetAsync(memory, 0, bytes, ts_cuda_stream(call)) : cudaSuccess;
+    if (error != cudaSuccess)
+        ts_device_fail(call->device, "CUDA: cudaMemsetAsync for %s: %s (%s)", ts_ops[call->desc->op].name,
+                       cudaGetErrorString(error), cudaGetErrorName(error));
+}
+
 /* Kernels that only need f32 (and integers). */
 static inline bool ts_cuda_narrow(const ts_desc *desc)
 {

@@ -1,65 +1,18 @@
-/* y[i] = f(a[i], b[i] ...), one pass over memory; operands broadcast by strides that are 0 along repeated axes. */
-#include "core/cuda/cuda.h"
+/* The formulas of core/ref/elementwise.c in f32. Bound by memory: one pass, 16 bytes at a time (core/cuda/map.cuh). */
+#include <math.h>
+
+#include "core/cuda/map.cuh"
 
 namespace
 {
 
-/* Strides, in elements, of an operand along the axes of the result. */
-struct walk {
-    int rank;
-    int64_t dim[TS_MAX_RANK], stride[3][TS_MAX_RANK];
-    bool flat[3]; /* the operand has the result's shape: element i is element i */
-};
+#define F(...) __device__ float operator()(__VA_ARGS__) const
 
-walk walk_of(const ts_desc *d)
-{
-    walk w = {};
-    ts_shape y = d->out[0].shape;
-    w.rank = y.rank;
-    for (int axis = 0; axis < y.rank; axis++)
-        w.dim[axis] = y.dim[axis];
-    for (int k = 0; k < d->in_count && k < 3; k++) {
-        ts_shape x = d->in[k].shape;
-        w.flat[k] = ts_shape_count(x) == ts_shape_count(y);
-        int64_t stride = 1;
-        for (int axis = y.rank - 1, own = x.rank - 1; own >= 0; axis--, own--) {
-            w.stride[k][axis] = x.dim[own] == 1 ? 0 : stride;
-            stride *= x.dim[own];
-        }
-    }
-    return w;
-}
-
-__device__ int64_t offset_of(const walk &w, int k, int64_t i)
-{
-    if (w.flat[k])
-        return i;
-    int64_t offset = 0;
-    for (int axis = w.rank - 1; axis >= 0; axis--) {
-        offset += i % w.dim[axis] * w.stride[k][axis];
-        i /= w.dim[axis];
-    }
-    return offset;
-}
-
-template <class F> __global__ void two(F f, walk w, const float *a, const float *b, float *y, int64_t n)
-{
-    for (TS_CUDA_EACH(i, n))
-        y[i] = f(a[offset_of(w, 0, i)], b[offset_of(w, 1, i)]);
-}
-
-template <class F> void run_two(const ts_call *call)
-{
-    int64_t n = ts_shape_count(call->desc->out[0].shape);
-    TS_LAUNCH(two<F>, ts_cuda_grid(call, n), TS_CUDA_BLOCK, ts_cuda_stream(call), F{}, walk_of(call->desc),
-              static_cast<const float *>(call->in[0]), static_cast<const float *>(call->in[1]),
-              static_cast<float *>(call->out[0]), n);
-    ts_cuda_launched(call);
-}
+/* ---- of two and three operands, which repeat to a common shape ---- */
 
 #define TWO(op, expression)                                                                                            \
     struct op##_of {                                                                                                   \
-        __device__ float operator()(float a, float b) const                                                            \
+        F(float a, float b)                                                                                            \
         {                                                                                                              \
             return expression;                                                                                         \
         }                                                                                                              \
@@ -68,10 +21,276 @@ template <class F> void run_two(const ts_call *call)
 TWO(add, a + b)
 TWO(subtract, a - b)
 TWO(mul, a *b)
+TWO(div, a / b)
+TWO(maximum, a >= b ? a : b)
+TWO(minimum, a <= b ? a : b)
+TWO(greater, a > b ? 1.0f : 0.0f)
+
+struct where_of {
+    F(float condition, float a, float b)
+    {
+        return condition != 0 ? a : b;
+    }
+};
+
+/* ---- of one, with a and b of the attributes ---- */
+
+__device__ float sigmoid(float x)
+{
+    return 1.0f / (1.0f + expf(-x));
+}
+
+/* The standard normal's distribution function and density. */
+__device__ float normal_cdf(float x)
+{
+    return 0.5f * erfcf(-x * 0.70710678f);
+}
+
+__device__ float normal_density(float x)
+{
+    return 0.39894228f * expf(-0.5f * x * x);
+}
+
+/* gelu_tanh: x/2 * (1 + tanh(u)), u = c (x + k x^3) */
+__device__ float gelu_tanh_inner(float x)
+{
+    return tanhf(0.79788456f * (x + 0.044715f * x * x * x));
+}
+
+__device__ float gelu_tanh_slope(float x)
+{
+    const float t = gelu_tanh_inner(x);
+    return 0.5f * (1.0f + t) + 0.5f * x * fmaf(-t, t, 1.0f) * 0.79788456f * (1.0f + 3.0f * 0.044715f * x * x);
+}
+
+__device__ float smooth_abs_at(float x, float beta)
+{
+    const float m = fabsf(x);
+    return m < beta ? 0.5f * x * x / beta : m - 0.5f * beta;
+}
+
+#define ONE(op, expression)                                                                                            \
+    struct op##_of {                                                                                                   \
+        float a, b;                                                                                                    \
+        F(float x)                                                                                                     \
+        {                                                                                                              \
+            return expression;                                                                                         \
+        }                                                                                                              \
+    };
+
+ONE(affine, a *x + b)
+ONE(square, x *x)
+ONE(sqrt, sqrtf(x))
+ONE(exp, expf(x))
+ONE(log, logf(x))
+ONE(abs, fabsf(x))
+ONE(clamp, x<a ? a : x> b ? b : x)
+ONE(smooth_abs, smooth_abs_at(x, a))
+ONE(relu, x < 0 ? 0.0f : x)
+ONE(leaky_relu, x > 0 ? x : a * x)
+ONE(elu, x > 0 ? x : a * expm1f(x))
+ONE(silu, x *sigmoid(x))
+ONE(gelu, x *normal_cdf(x))
+ONE(gelu_tanh, 0.5f * x * (1.0f + gelu_tanh_inner(x)))
+ONE(tanh, tanhf(x))
+ONE(sigmoid, sigmoid(x))
+ONE(softplus, fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x))))
+
+/* dx = dy * f'(x), of the operand x or, where that is the simpler formula, of the result */
+#define SLOPE(op, expression)                                                                                          \
+    struct op##_of {                                                                                                   \
+        float a, b;                                                                                                    \
+        F(float dy, float x)                                                                                           \
+        {                                                                                                              \
+            return dy * (expression);                                                                                  \
+        }                                                                                                              \
+    };
+
+SLOPE(clamp_dx, x >= a && x <= b ? 1.0f : 0.0f)
+SLOPE(relu_dx, x > 0 ? 1.0f : 0.0f) /* of the result */
+SLOPE(tanh_dx, fmaf(-x, x, 1.0f))   /* of the result */
+SLOPE(sigmoid_dx, x *(1.0f - x))    /* of the result */
+SLOPE(leaky_relu_dx, x > 0 ? 1.0f : a)
+SLOPE(elu_dx, x > 0 ? 1.0f : a * expf(x))
+SLOPE(silu_dx, sigmoid(x) * (1.0f + x * (1.0f - sigmoid(x))))
+SLOPE(gelu_dx, normal_cdf(x) + x * normal_density(x))
+SLOPE(gelu_tanh_dx, gelu_tanh_slope(x))
+
+template <class Of, int K> void run_repeated(const ts_call *call)
+{
+    ts_map_repeated<K>(call, Of{});
+}
+
+template <class Of, int K> void run_flat(const ts_call *call)
+{
+    const auto &scalar = call->desc->attr.scalar;
+    ts_map_flat<K>(call, Of{(float)scalar.a, (float)scalar.b});
+}
+
+/* What is chosen may also be i32, which is moved as the bits that it is. */
+bool accepts_where(const ts_desc *desc)
+{
+    const ts_dtype dtype = desc->out[0].dtype;
+    return desc->in[0].dtype == TS_F32 && (dtype == TS_F32 || dtype == TS_I32) && desc->in[1].dtype == dtype &&
+           desc->in[2].dtype == dtype;
+}
+
+/* ---- cast ---- */
+
+/* Integers take the part before the point; what does not fit is the nearest that does, and NaN is 0. */
+template <class To> __device__ To to_integer(double x, double lo, double hi)
+{
+    return x != x ? (To)0 : (To)(x < lo ? lo : x > hi ? hi : x);
+}
+
+struct bf16 {
+    uint16_t bits;
+};
+
+template <class From> __device__ double widen(From x)
+{
+    if constexpr (sizeof(From) == sizeof(bf16))
+        return (double)ts_f32_from_bf16(x.bits);
+    else
+        return (double)x;
+}
+
+__device__ void narrow(float *to, double x)
+{
+    *to = (float)x;
+}
+
+__device__ void narrow(bf16 *to, double x)
+{
+    to->bits = ts_bf16_from_f32((float)x);
+}
+
+__device__ void narrow(int32_t *to, double x)
+{
+    *to = to_integer<int32_t>(x, INT32_MIN, INT32_MAX);
+}
+
+__device__ void narrow(int64_t *to, double x)
+{
+    *to = to_integer<int64_t>(x, -0x1p62, 0x1p62);
+}
+
+__device__ void narrow(uint8_t *to, double x)
+{
+    *to = to_integer<uint8_t>(x, 0, UINT8_MAX);
+}
+
+/* Four neighbours, moved in as few pieces as their size allows. */
+template <class T> struct alignas(sizeof(T) < 4 ? 4 * sizeof(T) : 16) quad {
+    T x[4];
+};
+
+template <class To, class From> __global__ void cast_fours(To *to, const From *from, int64_t n)
+{
+    for (TS_CUDA_EACH(v, n / 4)) {
+        const quad<From> x = reinterpret_cast<const quad<From> *>(from)[v];
+        quad<To> y;
+        for (int j = 0; j < 4; j++)
+            narrow(&y.x[j], widen(x.x[j]));
+        reinterpret_cast<quad<To> *>(to)[v] = y;
+    }
+    const int64_t last = n / 4 * 4 + threadIdx.x;
+    if (blockIdx.x == 0 && last < n)
+        narrow(&to[last], widen(from[last]));
+}
+
+template <class To, class From> __global__ void cast_ones(To *to, const From *from, int64_t n)
+{
+    for (TS_CUDA_EACH(i, n))
+        narrow(&to[i], widen(from[i]));
+}
+
+template <class To, class From> void cast(const ts_call *call)
+{
+    const int64_t n = ts_shape_count(call->desc->out[0].shape);
+    To *to = static_cast<To *>(call->out[0]);
+    const From *from = static_cast<const From *>(call->in[0]);
+    if (n == 0)
+        return;
+    if (ts_aligned16(to) && ts_aligned16(from))
+        TS_LAUNCH((cast_fours<To, From>), ts_cuda_grid(call, (n + 3) / 4), TS_CUDA_BLOCK, ts_cuda_stream(call), to,
+                  from, n);
+    else
+        TS_LAUNCH((cast_ones<To, From>), ts_cuda_grid(call, n), TS_CUDA_BLOCK, ts_cuda_stream(call), to, from, n);
+    ts_cuda_launched(call);
+}
+
+template <class To> void cast_to(const ts_call *call)
+{
+    switch (call->desc->in[0].dtype) {
+    case TS_F32:
+        return cast<To, float>(call);
+    case TS_BF16:
+        return cast<To, bf16>(call);
+    case TS_I32:
+        return cast<To, int32_t>(call);
+    case TS_I64:
+        return cast<To, int64_t>(call);
+    default:
+        return cast<To, uint8_t>(call);
+    }
+}
+
+void run_cast(const ts_call *call)
+{
+    switch (call->desc->out[0].dtype) {
+    case TS_F32:
+        return cast_to<float>(call);
+    case TS_BF16:
+        return cast_to<bf16>(call);
+    case TS_I32:
+        return cast_to<int32_t>(call);
+    case TS_I64:
+        return cast_to<int64_t>(call);
+    default:
+        return cast_to<uint8_t>(call);
+    }
+}
 
 } // namespace
 
-#define KERNEL_TWO(op) extern "C" const ts_kernel ts_cuda_##op = {.name = "cuda", .run = run_two<op##_of>};
-KERNEL_TWO(add)
-KERNEL_TWO(subtract)
-KERNEL_TWO(mul)
+#define KERNEL(op, run_)       extern "C" const ts_kernel ts_cuda_##op = {.name = "cuda", .accepts = ts_all_f32, .run = run_}
+#define KERNEL_REPEATED(op, K) KERNEL(op, (run_repeated<op##_of, K>))
+#define KERNEL_FLAT(op, K)     KERNEL(op, (run_flat<op##_of, K>))
+
+KERNEL_REPEATED(add, 2);
+KERNEL_REPEATED(subtract, 2);
+KERNEL_REPEATED(mul, 2);
+KERNEL_REPEATED(div, 2);
+KERNEL_REPEATED(maximum, 2);
+KERNEL_REPEATED(minimum, 2);
+KERNEL_REPEATED(greater, 2);
+KERNEL_FLAT(affine, 1);
+KERNEL_FLAT(square, 1);
+KERNEL_FLAT(sqrt, 1);
+KERNEL_FLAT(exp, 1);
+KERNEL_FLAT(log, 1);
+KERNEL_FLAT(abs, 1);
+KERNEL_FLAT(clamp, 1);
+KERNEL_FLAT(smooth_abs, 1);
+KERNEL_FLAT(relu, 1);
+KERNEL_FLAT(leaky_relu, 1);
+KERNEL_FLAT(elu, 1);
+KERNEL_FLAT(silu, 1);
+KERNEL_FLAT(gelu, 1);
+KERNEL_FLAT(gelu_tanh, 1);
+KERNEL_FLAT(tanh, 1);
+KERNEL_FLAT(sigmoid, 1);
+KERNEL_FLAT(softplus, 1);
+KERNEL_FLAT(clamp_dx, 2);
+KERNEL_FLAT(relu_dx, 2);
+KERNEL_FLAT(tanh_dx, 2);
+KERNEL_FLAT(sigmoid_dx, 2);
+KERNEL_FLAT(leaky_relu_dx, 2);
+KERNEL_FLAT(elu_dx, 2);
+KERNEL_FLAT(silu_dx, 2);
+KERNEL_FLAT(gelu_dx, 2);
+KERNEL_FLAT(gelu_tanh_dx, 2);
+
+extern "C" const ts_kernel ts_cuda_where = {.name = "cuda", .accepts = accepts_where, .run = run_repeated<where_of, 3>};
+extern "C" const ts_kernel ts_cuda_cast = {.name = "cuda", .run = run_cast};

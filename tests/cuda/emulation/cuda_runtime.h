@@ -28,6 +28,7 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __restrict__ __restrict
+#define __grid_constant__
 
 struct dim3 {
     unsigned x, y, z;
@@ -55,6 +56,7 @@ void __syncthreads();
 void __syncwarp(unsigned mask = 0xffffffffu);
 uint64_t ts_emulated_exchange(unsigned mask, uint64_t mine, int from_lane); // the value of another lane of the warp
 unsigned __ballot_sync(unsigned mask, int predicate);
+unsigned ts_emulated_match(unsigned mask, uint64_t mine); // the lanes with this value
 
 template <class T> static inline uint64_t ts_emulated_bits(T value)
 {
@@ -95,6 +97,11 @@ template <class T> static inline T __shfl_xor_sync(unsigned mask, T value, int w
 {
     int lane = ts_emulated_lane(), from = (lane ^ with) / width == lane / width ? lane ^ with : lane;
     return ts_emulated_value<T>(ts_emulated_exchange(mask, ts_emulated_bits(value), from));
+}
+
+template <class T> static inline unsigned __match_any_sync(unsigned mask, T value)
+{
+    return ts_emulated_match(mask, ts_emulated_bits(value));
 }
 
 static inline int __any_sync(unsigned mask, int predicate)
@@ -265,6 +272,11 @@ static inline void sincospif(float x, float *s, float *c)
 {
     *s = (float)sin(3.14159265358979323846 * (double)x);
     *c = (float)cos(3.14159265358979323846 * (double)x);
+}
+static inline void sincospi(double x, double *s, double *c)
+{
+    *s = sin(3.14159265358979323846 * x);
+    *c = cos(3.14159265358979323846 * x);
 }
 template <class T> static inline T min(T a, T b)
 {

@@ -360,6 +360,16 @@ uint64_t ts_emulated_exchange(unsigned mask, uint64_t mine, int from_lane)
     return block.slot[parity][from];
 }
 
+unsigned ts_emulated_match(unsigned mask, uint64_t mine)
+{
+    unsigned parity = meet(mask, mine), equal = 0;
+    int first = block.current / WARP * WARP;
+    for (int lane = 0; lane < WARP && first + lane < block.count; lane++)
+        if (mask >> lane & 1 && block.slot[parity][first + lane] == mine)
+            equal |= 1u << lane;
+    return equal;
+}
+
 unsigned __ballot_sync(unsigned mask, int predicate)
 {
     unsigned parity = meet(mask, predicate != 0), votes = 0;
@@ -419,7 +429,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device)
     *p = {};
     snprintf(p->name, sizeof p->name, "emulated on the CPU");
     p->major = 9;
-    p->multiProcessorCount = 2;
+    const char *multiprocessors = getenv("TESSERA_EMULATED_MULTIPROCESSORS");
+    p->multiProcessorCount = multiprocessors ? atoi(multiprocessors) : 2;
     p->totalGlobalMem = (size_t)4 << 30;
     p->sharedMemPerBlockOptin = 227 << 10;
     return cudaSuccess;

@@ -1,0 +1,59 @@
+/* Paths of the CUDA kernels that the cases of tests/autograd do not reach: sizes beyond one grid, vectors and their
+ * tails, repeated operands of every kind, memory that is not aligned. */
+#include <criterion/criterion.h>
+
+#include "tests/cuda/direct.h"
+
+Test(cuda_elementwise, repeated_operands)
+{
+    direct_case cases[] = {
+        DIRECT("flat, beyond one grid", add, 0, F(70003), F(70003), F(70003)),
+        DIRECT("scalar", mul, 0, F(4099), F(4099), F()),
+        DIRECT("scalar first", subtract, 0, F(4099), F(), F(4099)),
+        DIRECT("row of a multiple of 4", add, 0, F(1200, 64), F(1200, 64), F(64)),
+        DIRECT("odd row", add, 0, F(301, 263), F(301, 263), F(263)),
+        DIRECT("column, rows of a multiple of 4", mul, 0, F(211, 32), F(211, 32), F(211, 1)),
+        DIRECT("column, odd rows", div, 1e-7, F(211, 31), F(211, 31), F(211, 1)),
+        DIRECT("middle", maximum, 0, F(6, 7, 12), F(6, 7, 12), F(6, 1, 12)),
+        DIRECT("both", minimum, 0, F(6, 7, 12), F(6, 7, 1), F(7, 12)),
+        DIRECT("six axes", add, 0, F(2, 3, 2, 3, 2, 5), F(2, 1, 2, 1, 2, 1), F(1, 3, 1, 3, 1, 5)),
+        DIRECT("nothing", add, 0, F(0, 4), F(0, 4), F(4)),
+        DIRECT("three", where, 0, F(64, 36), F(64, 1), F(36), F()),
+        DIRECT("of integers", where, 0, I32(64, 37), F(64, 1), I32(37), I32()),
+    };
+    for (int i = 0; i < 2; i++) { /* masks of 0 and 1; integers of all signs */
+        direct_case *where = &cases[sizeof cases / sizeof *cases - 1 - i];
+        where->below[0] = 2;
+        where->from = i ? 0 : -1;
+    }
+    DIRECT_CHECK(cases);
+}
+
+Test(cuda_elementwise, flat)
+{
+    direct_case cases[] = {
+        DIRECT("one operand", tanh, 3e-7, F(40003), F(40003)),
+        DIRECT("with attributes", leaky_relu, 0, F(17), F(17)),
+        DIRECT("gradient", silu_dx, 1e-6, F(40002), F(40002), F(40002)),
+        DIRECT("fewer than four", exp, 3e-7, F(3), F(3)),
+    };
+    cases[1].desc.attr.scalar.a = 0.25;
+    DIRECT_CHECK(cases);
+}
+
+Test(cuda_elementwise, every_cast)
+{
+    const ts_dtype dtypes[] = {TS_F32, TS_BF16, TS_I32, TS_I64, TS_U8};
+    for (int to = 0; to < 5; to++)
+        for (int from = 0; from < 5; from++) {
+            const direct_case c = {.label = "cast",
+                                   .below = {300},
+                                   .from = dtypes[from] == TS_F32 || dtypes[from] == TS_U8 ? 0 : -300,
+                                   .desc = {.op = TS_OP_cast,
+                                            .in_count = 1,
+                                            .out_count = 1,
+                                            .in = {OF(dtypes[from], 1027)},
+                                            .out = {OF(dtypes[to], 1027)}}};
+            direct_check(&c, 1);
+        }
+}
