@@ -206,15 +206,15 @@ Test(autograd_elementwise, shapes_that_do_not_broadcast)
     ts_graph_free(g);
 }
 
-/* Extreme and non-finite operands: the CPU's kernels give what the definition gives. */
-Test(autograd_elementwise, extremes_match_the_reference)
+/* Extreme and non-finite operands: the kernels of a device give what the definition gives. */
+static void check_extremes(const char *device)
 {
     const double extremes[] = {0, -0.0, 1e-30, -1e-30, 20, -20, 90, -90, 1e4, -1e4, INFINITY, -INFINITY, NAN};
     const ts_op_case *cases[] = {ts_cases_relu, ts_cases_silu, ts_cases_gelu, ts_cases_tanh, ts_cases_affine};
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         ts_built_case a, b;
         built_case_open(&a, &cases[k][1], "ref", TS_F32, false);
-        built_case_open(&b, &cases[k][1], "cpu", TS_F32, false);
+        built_case_open(&b, &cases[k][1], device, TS_F32, false);
         for (size_t i = 0; i < sizeof extremes / sizeof *extremes; i++)
             a.host[0][i] = b.host[0][i] = extremes[i];
         built_case_run(&a);
@@ -223,10 +223,17 @@ Test(autograd_elementwise, extremes_match_the_reference)
         double *x = built_case_read(&a, a.y, &n), *y = built_case_read(&b, b.y, &n);
         for (int64_t i = 0; i < n; i++)
             cr_expect(x[i] == y[i] || (isnan(x[i]) && isnan(y[i])) || fabs(x[i] - y[i]) <= 3e-7 * fmax(1, fabs(x[i])),
-                      "case %zu, x = %g: %g, expected %g", k, a.host[0][i], y[i], x[i]);
+                      "case %zu on %s, x = %g: %g, expected %g", k, device, a.host[0][i], y[i], x[i]);
         free(x);
         free(y);
         built_case_close(&a);
         built_case_close(&b);
     }
+}
+
+Test(autograd_elementwise, extremes_match_the_reference)
+{
+    check_extremes("cpu");
+    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
+    check_extremes("cuda");
 }

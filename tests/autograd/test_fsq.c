@@ -181,6 +181,12 @@ Test(autograd_fsq, every_level_up_to_64_on_cpu)
     check_levels("cpu");
 }
 
+Test(autograd_fsq, every_level_up_to_64_on_cuda)
+{
+    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
+    check_levels("cuda");
+}
+
 Test(autograd_fsq, every_id_of_the_presets)
 {
     static const ts_fsq_opts preset[] = {

@@ -255,8 +255,10 @@ static void broken_ids(const char *device)
 
 Test(autograd_index, a_broken_id_is_not_code_0)
 {
+    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
     broken_ids("ref");
     broken_ids("cpu");
+    broken_ids("cuda");
 }
 
 /* Large enough for several threads; f32 against double within the bound of one sum's rounding, and twice the same. */

@@ -213,6 +213,9 @@ Test(autograd_optim, adamw)
         check_adamw("cpu", size[i], false);
         check_adamw("cpu", size[i], true);
     }
+    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
+    check_adamw("cuda", 4099, false);
+    check_adamw("cuda", 17, true);
     check_adamw("ref", 17, false);
     check_adamw("ref", 17, true);
 }
@@ -254,6 +257,9 @@ Test(autograd_optim, sgd)
     check_sgd("ref", (ts_sgd_opts){.momentum = 0});
     check_sgd("ref", (ts_sgd_opts){.momentum = 0.9, .weight_decay = 0.1});
     check_sgd("cpu", (ts_sgd_opts){.momentum = 0.9, .weight_decay = 0.1, .nesterov = true});
+    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
+    check_sgd("cuda", (ts_sgd_opts){.momentum = 0});
+    check_sgd("cuda", (ts_sgd_opts){.momentum = 0.9, .weight_decay = 0.1, .nesterov = true});
 }
 
 Test(autograd_optim, norm_is_the_same_on_any_number_of_threads)
@@ -289,12 +295,14 @@ Test(autograd_optim, ema)
     check_ema("ref", 5);
     check_ema("cpu", 1);
     check_ema("cpu", 50003);
+    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
+    check_ema("cuda", 5003);
 }
 
-Test(autograd_optim, assign)
+static void check_assign(const char *device)
 {
     enum { N = 9 };
-    rig r = open_rig("cpu");
+    rig r = open_rig(device);
     ts_value count = state_of(&r, "count", TS_I64, N, TS_ZEROS);
     ts_value ids = state_of(&r, "ids", TS_I32, N, TS_ZEROS), sum = state(&r, "sum", N, TS_ONES);
     ts_value x64 = ts_input(r.graph, "x64", TS_I64, ts_shape_of(N)),
@@ -327,6 +335,13 @@ Test(autograd_optim, assign)
     }
     free(copy);
     close_rig(&r);
+}
+
+Test(autograd_optim, assign)
+{
+    check_assign("cpu");
+    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
+    check_assign("cuda");
 }
 
 /* ---- errors ---- */

@@ -36,14 +36,14 @@ typedef struct {
     void *in[TS_MAX_IN], *out[TS_MAX_OUT];
 } direct_result;
 
+/* The operands as they are before a run; free with free(). */
+void *direct_operand(const direct_case *c, int k);
+
 /* Runs the case on `spec` ("ref", "cuda"), every operand `shift` elements behind an address that 64 divides, from a
  * recording where `recorded`. The device is one of `multiprocessors` where it is emulated. Asserts that the kernel
  * exists and that the memory around the operands stays as it was. */
 direct_result direct_run(const direct_case *c, const char *spec, int shift, int multiprocessors, bool recorded);
 void direct_free(const direct_case *c, direct_result *r);
-
-/* The operands as they are before a run, for a test that computes on its own. */
-void *direct_operand(const direct_case *c, int k);
 
 /* Each case on "cuda" in all these ways: equal to the reference within the tolerance, and to itself in every bit. */
 void direct_check(const direct_case *cases, int count);
