@@ -25,6 +25,7 @@ if(TESSERA_CUDA)
         set_source_files_properties(core/cuda/${family}.cu PROPERTIES COMPILE_OPTIONS --fmad=false)
     endforeach()
     target_link_libraries(tessera-cuda PRIVATE CUDA::cudart_static CUDA::cublasLt ${CUDNN_LIBRARY} m)
+    target_link_options(tessera-cuda PRIVATE -Wl,--no-undefined) # a missing kernel does not link
     install(TARGETS tessera-cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/tessera)
 endif()
 
@@ -47,7 +48,9 @@ if(TESSERA_TESTS)
     # The module's core is its own, as in the real one; only ts_cuda_module is to be seen.
     target_compile_options(tessera-cuda-emulated PRIVATE -fvisibility=hidden
         $<$<COMPILE_LANGUAGE:CXX>:-Wno-missing-field-initializers$<SEMICOLON>-Wno-unknown-pragmas>)
-    if(TESSERA_SANITIZE) # checks of C++ alone, whose runtime a C program does not link; a source's options come last
-        set_source_files_properties(${EMULATED_SOURCES} PROPERTIES COMPILE_OPTIONS -fno-sanitize=function,vptr)
+    if(TESSERA_SANITIZE) # not the checks of C++ alone, whose runtime a C program does not link; a source's options come last
+        set_source_files_properties(${EMULATED_SOURCES} PROPERTIES COMPILE_OPTIONS "-fno-sanitize=function,vptr;-O2")
+    else() # a sanitizer's functions are the program's
+        target_link_options(tessera-cuda-emulated PRIVATE -Wl,--no-undefined)
     endif()
 endif()

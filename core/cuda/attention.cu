@@ -28,7 +28,11 @@ struct slab {
     int64_t ahead; /* row r sees keys 0 ... r + ahead */
 };
 
+#ifdef TS_CUDA_EMULATED /* several slabs in a small test */
+constexpr int64_t slab_weights = 64 << 10;
+#else
 constexpr int64_t slab_weights = 4 << 20;
+#endif
 
 /* The slab that begins at a query of a head. */
 slab slab_at(const sizes &s, int64_t head, int64_t first)
@@ -137,36 +141,48 @@ __global__ void weight_gradients(float *p, float *ds, const float *dout, const f
 struct forward_operands {
     const float *q, *k, *v;
     float *out, *lse;
+
+    forward_operands of(const sizes &s, const slab &b) const
+    {
+        const int64_t row = b.head * s.Tq + b.first, key = b.head * s.Tk;
+        return {q + row * s.d, k + key * s.d, v + key * s.dv, out + row * s.dv, lse + row};
+    }
 };
 
+/* o: of the slab */
 void forward_slab(products &p, const sizes &s, const slab &b, const forward_operands &o, float *w)
 {
-    const int64_t row = b.head * s.Tq + b.first;
     const ts_rows r = {b.heads * b.rows, (int)s.Tk};
-    p.multiply<KEYS_BY_COLUMN, true, true>(w, o.q + row * s.d, o.k + b.head * s.Tk * s.d, b.rows, s.Tk, s.d, false);
+    p.multiply<KEYS_BY_COLUMN, true, true>(w, o.q, o.k, b.rows, s.Tk, s.d, false);
     if (p.call)
-        TS_LAUNCH_ROWS(p.call, r, weights, w, o.lse + row, b, s.scale, r);
-    p.multiply<KEYS_BY_K, true, false>(o.out + row * s.dv, w, o.v + b.head * s.Tk * s.dv, b.rows, s.dv, s.Tk, false);
+        TS_LAUNCH_ROWS(p.call, r, weights, w, o.lse, b, s.scale, r);
+    p.multiply<KEYS_BY_K, true, false>(o.out, w, o.v, b.rows, s.dv, s.Tk, false);
 }
 
 struct backward_operands {
     const float *dout, *q, *k, *v, *out, *lse;
     float *dq, *dk, *dv;
+
+    backward_operands of(const sizes &s, const slab &b) const
+    {
+        const int64_t row = b.head * s.Tq + b.first, key = b.head * s.Tk;
+        return {dout + row * s.dv, q + row * s.d,  k + key * s.d,  v + key * s.dv, out + row * s.dv,
+                lse + row,         dq + row * s.d, dk + key * s.d, dv + key * s.dv};
+    }
 };
 
+/* o: of the slab */
 void backward_slab(products &p, const sizes &s, const slab &b, const backward_operands &o, float *w, float *ds)
 {
-    const int64_t row = b.head * s.Tq + b.first, key = b.head * s.Tk;
     const ts_rows r = {b.heads * b.rows, (int)s.Tk};
     const bool add = b.first > 0;
-    p.multiply<KEYS_BY_COLUMN, true, true>(w, o.q + row * s.d, o.k + key * s.d, b.rows, s.Tk, s.d, false);
-    p.multiply<KEYS_BY_COLUMN, true, true>(ds, o.dout + row * s.dv, o.v + key * s.dv, b.rows, s.Tk, s.dv, false);
+    p.multiply<KEYS_BY_COLUMN, true, true>(w, o.q, o.k, b.rows, s.Tk, s.d, false);
+    p.multiply<KEYS_BY_COLUMN, true, true>(ds, o.dout, o.v, b.rows, s.Tk, s.dv, false);
     if (p.call)
-        TS_LAUNCH_ROWS(p.call, r, weight_gradients, w, ds, o.dout + row * s.dv, o.out + row * s.dv, o.lse + row, b,
-                       s.scale, (int)s.dv, r);
-    p.multiply<KEYS_BY_K, true, false>(o.dq + row * s.d, ds, o.k + key * s.d, b.rows, s.d, s.Tk, false);
-    p.multiply<QUERIES_BY_K, false, false>(o.dk + key * s.d, ds, o.q + row * s.d, s.Tk, s.d, b.rows, add);
-    p.multiply<QUERIES_BY_K, false, false>(o.dv + key * s.dv, w, o.dout + row * s.dv, s.Tk, s.dv, b.rows, add);
+        TS_LAUNCH_ROWS(p.call, r, weight_gradients, w, ds, o.dout, o.out, o.lse, b, s.scale, (int)s.dv, r);
+    p.multiply<KEYS_BY_K, true, false>(o.dq, ds, o.k, b.rows, s.d, s.Tk, false);
+    p.multiply<QUERIES_BY_K, false, false>(o.dk, ds, o.q, s.Tk, s.d, b.rows, add);
+    p.multiply<QUERIES_BY_K, false, false>(o.dv, w, o.dout, s.Tk, s.dv, b.rows, add);
 }
 
 /* Scratch: one slab of so many weights, or two, then parts of products. */
@@ -201,7 +217,7 @@ void attention(const ts_call *call)
     products p = {call, nullptr, w + largest_slab(s), 0};
     each_slab(s, [&](const slab &b) {
         p.b = &b;
-        forward_slab(p, s, b, o, w);
+        forward_slab(p, s, b, o.of(s, b), w);
     });
 }
 
@@ -231,7 +247,7 @@ void attention_dx(const ts_call *call)
     }
     each_slab(s, [&](const slab &b) {
         p.b = &b;
-        backward_slab(p, s, b, o, w, ds);
+        backward_slab(p, s, b, o.of(s, b), w, ds);
     });
 }
 

@@ -10,7 +10,7 @@
 #define KERNEL_ALIAS(name)
 #define TS_OP(name, family, class, inputs, outputs, in_place, cpu) KERNEL_##class(name)
 
-#define RUN(op_) extern "C" const ts_kernel ts_cuda_##op_ __attribute__((weak));
+#define RUN(op_) extern "C" const ts_kernel ts_cuda_##op_;
 #include "core/ops.def"
 #undef RUN
 
@@ -29,7 +29,7 @@ static const ts_kernel *library_kernel(const ts_desc *desc)
 
 static const ts_kernel *own_kernel(const ts_desc *desc)
 {
-    const ts_kernel *kernel = nullptr;
+    const ts_kernel *kernel = nullptr; /* of an alias */
     switch (desc->op) {
 #define RUN(op_)                                                                                                       \
     case TS_OP_##op_:                                                                                                  \

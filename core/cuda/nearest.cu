@@ -85,9 +85,13 @@ template <int EDGE> struct search {
     typedef ts_tile<EDGE> tile;
     typedef ts_dense<true> source;
     static constexpr int across = EDGE / tile::cols; /* threads that share a row */
-    union memory {
-        typename tile::memory slices;
-        found of[EDGE][across];
+    /* best: by row of a thread, then thread. In registers they would not fit beside the sums. */
+    struct memory {
+        found best[tile::rows][tile::threads];
+        union {
+            typename tile::memory slices;
+            found of[EDGE][across];
+        };
     };
 
     /* The sums of codes col ... before their products; minus infinity where there is no code. */
@@ -104,7 +108,7 @@ template <int EDGE> struct search {
     }
 
     /* Keeps the earlier one on ties: a thread's codes come in ascending order. */
-    __device__ static void keep(found (&best)[tile::rows], const typename tile::sums &sum, int col)
+    __device__ static void keep(memory &m, const typename tile::sums &sum, int col)
     {
         TS_UNROLL
         for (int i = 0; i < tile::rows; i++) {
@@ -112,20 +116,23 @@ template <int EDGE> struct search {
             TS_UNROLL
             for (int j = 1; j < tile::cols; j++)
                 most = fmaxf(most, sum[i][j]); /* drops NaN */
-            if (!(most > best[i].sum))
+            found best = m.best[i][threadIdx.x];
+            if (!(most > best.sum))
                 continue;
             TS_UNROLL
             for (int j = 0; j < tile::cols; j++)
-                if (sum[i][j] > best[i].sum)
-                    best[i] = {sum[i][j], col + tile::col(j)};
+                if (sum[i][j] > best.sum)
+                    best = {sum[i][j], col + tile::col(j)};
+            m.best[i][threadIdx.x] = best;
         }
     }
 
     /* The block's rows through codes [first, end). */
-    __device__ static void walk(found (&best)[tile::rows], typename tile::memory &m, const source &x,
-                                const float *codebook, const float *start, const sizes &s, bool vec, int first, int end)
+    __device__ static void walk(memory &all, const source &x, const float *codebook, const float *start, const sizes &s,
+                                bool vec, int first, int end)
     {
         typename tile::sums sum;
+        typename tile::memory &m = all.slices;
         const int place = tile::place(true);
         int k = 0, col = first;
         source e(codebook, s.D, col + place, s.K, s.D, vec);
@@ -146,7 +153,7 @@ template <int EDGE> struct search {
             }
             tile::multiply(sum, m.a[now], m.b[now]);
             if (last) {
-                keep(best, sum, col);
+                keep(all, sum, col);
                 if (!more)
                     break;
                 begin(sum, start, next_col, s.K);
@@ -171,17 +178,16 @@ __global__ __launch_bounds__(2 * EDGE, EDGE == 128 ? 2 : 4) void search_codes(fo
     __shared__ typename search_of::memory memory;
     const int64_t share = blockIdx.x / l.row_tiles, row = (blockIdx.x - share * l.row_tiles) * EDGE;
     const int first = (int)share * l.codes, end = s.K - first < l.codes ? s.K : first + l.codes;
-    found best[tile::rows];
     TS_UNROLL
     for (int i = 0; i < tile::rows; i++)
-        best[i] = {-INFINITY, -1};
+        memory.best[i][threadIdx.x] = {-INFINITY, -1};
     const ts_dense<true> rows(x, s.D, row + tile::place(true), s.N, s.D, vec);
-    search_of::walk(best, memory.slices, rows, codebook, start, s, vec, first, end);
+    search_of::walk(memory, rows, codebook, start, s, vec, first, end);
 
     __syncthreads(); /* the slices have been read */
     TS_UNROLL
     for (int i = 0; i < tile::rows; i++)
-        memory.of[tile::row(i)][tile::col(0) / 4] = best[i];
+        memory.of[tile::row(i)][tile::col(0) / 4] = memory.best[i][threadIdx.x];
     __syncthreads();
     if ((int)threadIdx.x < EDGE && row + threadIdx.x < s.N) {
         found b = memory.of[threadIdx.x][0];

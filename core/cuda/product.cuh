@@ -4,9 +4,9 @@
  *   A a(copy, row), B b(copy, col)    those of a thread whose first element is in that row or column
  *   ts_span span(copy, row, col, edge)  the k that count for the tile that begins there
  *   float *row(out, copy, row)        where a row of results begins; NULL: there is none
- *   blocks                            of 256 threads that a multiprocessor shall hold: 2, or 1 where registers do not
- * suffice cols, bias                        columns that a row has; bias of column j of a copy is bias[copy * bias_step
- * + j]
+ *   blocks                            of 256 threads that a multiprocessor shall hold: 1 where registers do not suffice
+ *                                     for 2
+ *   cols, bias                        columns that a row has; a bias, or NULL
  *
  * Where the tiles are few and k is long, k is cut into parts whose sums are added afterwards, in order. How many parts
  * is said by the shapes alone: the same product has the same bits on every GPU. */
@@ -24,7 +24,12 @@ struct ts_cut {
     int64_t total;  /* elements of the whole result, over all copies */
 };
 
-constexpr int64_t ts_blocks_wanted = 192, ts_most_parts = 64, ts_least_part = 256;
+#ifdef TS_CUDA_EMULATED /* large tiles in a small test */
+constexpr int64_t ts_blocks_wanted = 24;
+#else
+constexpr int64_t ts_blocks_wanted = 192;
+#endif
+constexpr int64_t ts_most_parts = 64, ts_least_part = 256;
 
 struct ts_span {
     int first, end;

@@ -12,6 +12,12 @@ enum { GUARD = 64 };
 
 static ts_error err;
 
+bool direct_emulated(void)
+{
+    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
+    return strcmp(getenv("TESSERA_CUDA_MODULE"), TESSERA_CUDA_EMULATED) == 0;
+}
+
 static size_t bytes_of(const ts_type *t)
 {
     return ts_type_present(t) ? (size_t)ts_shape_count(t->shape) * ts_dtype_bytes(t->dtype) : 0;
@@ -125,7 +131,7 @@ static direct_result run_with(const direct_case *c, void *const *host, const cha
     char text[16];
     snprintf(text, sizeof text, "%d", multiprocessors);
     setenv("TESSERA_EMULATED_MULTIPROCESSORS", text, 1);
-    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
+    direct_emulated();
     cr_assert_eq(ts_device_open(spec, 1, &device, &err), TS_OK, "%s", err.text);
     for (int k = 0; k < c->desc.in_count; k++) {
         in[k] = put(device, host[k], bytes_of(&c->desc.in[k]), (size_t)shift * ts_dtype_bytes(c->desc.in[k].dtype));
@@ -227,6 +233,8 @@ static void check(const direct_case *c)
     direct_result want = run_with(c, host, "ref", 0, 1, false), first[2];
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         int shift = ways[i].shift;
+        if (i == 1 && direct_emulated())
+            continue; /* the same turns would be taken again */
         bool is_first = i == 0 || shift != ways[i - 1].shift;
         direct_result got = run_with(c, host, "cuda", shift, ways[i].multiprocessors, ways[i].recorded);
         compare(c, &want, &got, false, ways[i].how);

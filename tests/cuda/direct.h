@@ -31,6 +31,10 @@ typedef struct {
         }                                                                                                              \
     }
 
+/* Chooses the emulation where TESSERA_CUDA_MODULE names no module. Returns whether it is the emulation, where large
+ * cases take long and some limits are lower. */
+bool direct_emulated(void);
+
 /* What the operands and results hold after a run; free with direct_free. */
 typedef struct {
     void *in[TS_MAX_IN], *out[TS_MAX_OUT];

@@ -1,11 +1,12 @@
 /* Our own products and convolutions on shapes that reach each way through core/cuda/product.cuh: tiles of 32, 64 and
- * 128 with edges that they do not fill, k in parts, quads that are aligned and that are not. */
+ * 128 with edges that they do not fill, k in parts, quads that are aligned and that are not. Large tiles are taken
+ * where there are 192 blocks of them, in the emulation 24: sizes with `n` in them are for that. */
 #include <criterion/criterion.h>
-#include <stdlib.h>
 
 #include "autograd/conv.h"
 #include "autograd/matmul.h"
 #include "autograd/node.h"
+#include "tests/cuda/direct.h"
 #include "tests/support/op_check.h"
 
 static ts_value plain(const ts_value *in)
@@ -35,7 +36,7 @@ static ts_value linear(const ts_value *in)
 
 static double worst_of(const ts_op_case *c)
 {
-    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
+    direct_emulated();
     return compare_value_with_double(c, "cuda");
 }
 
@@ -69,11 +70,12 @@ static int check_products(const int64_t (*products)[4], size_t count, int from, 
 
 Test(cuda_product, matmul_agrees_on_every_path)
 {
+    const int64_t n = direct_emulated() ? 3 : 24;
     /* batch, M, N, K; the last two in tiles of 64 and 128 */
-    static const int64_t all_ways[][4] = {{0, 1, 1, 1},  {0, 33, 31, 9}, {0, 32, 32, 8},    {0, 31, 36, 16},
-                                          {0, 65, 4, 7}, {0, 5, 7, 519}, {192, 33, 40, 12}, {192, 67, 69, 13}};
+    const int64_t all_ways[][4] = {{0, 1, 1, 1},  {0, 33, 31, 9}, {0, 32, 32, 8},      {0, 31, 36, 16},
+                                   {0, 65, 4, 7}, {0, 5, 7, 519}, {8 * n, 33, 40, 12}, {8 * n, 67, 69, 13}};
     /* aligned, in parts, in tiles of 64 and 128 */
-    static const int64_t one_way[][4] = {{0, 8, 132, 1024}, {100, 33, 36, 516}, {0, 1665, 1660, 4}};
+    const int64_t one_way[][4] = {{0, 8, 132, 1024}, {4 * n, 33, 36, 516}, {0, 517, 212 * n, 4}};
     int compared = check_products(all_ways, sizeof all_ways / sizeof *all_ways, 0, 4);
     compared += check_products(one_way, sizeof one_way / sizeof *one_way, 1, 2);
     cr_assert_geq(compared, 35);
@@ -81,7 +83,7 @@ Test(cuda_product, matmul_agrees_on_every_path)
 
 Test(cuda_product, parts_give_the_same_bits_again)
 {
-    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
+    direct_emulated();
     ts_op_case c = product_case(false, false, 2, 35, 33, 1031);
     expect_repeatable(&c, "cuda", false);
 }
@@ -145,12 +147,13 @@ static ts_value weights_groups(const ts_value *in)
 
 Test(cuda_product, convolutions_agree_on_every_path)
 {
+    const int n = direct_emulated() ? 1 : 8;
     const ts_op_case cases[] = {
         TS_CASE("aligned", same3, TS_NORMAL(2, 5, 7, 8), TS_NORMAL(12, 3, 3, 8), TS_NORMAL(12)),
         TS_CASE("odd channels", same3, TS_NORMAL(2, 5, 7, 7), TS_NORMAL(35, 3, 3, 7), TS_NORMAL(35)),
         TS_CASE("parts", same3, TS_NORMAL(1, 3, 2, 60), TS_NORMAL(9, 3, 3, 60), TS_NORMAL(9)),
-        TS_CASE("tiles of 64", same3, TS_NORMAL(3, 64, 64, 4), TS_NORMAL(34, 3, 3, 4), TS_NORMAL(34)),
-        TS_CASE("tiles of 128", same3, TS_NORMAL(6, 64, 64, 1), TS_NORMAL(66, 3, 3, 1), TS_NORMAL(66)),
+        TS_CASE("tiles of 64", same3, TS_NORMAL(3, 8 * n, 64, 4), TS_NORMAL(34, 3, 3, 4), TS_NORMAL(34)),
+        TS_CASE("tiles of 128", same3, TS_NORMAL(6, 8 * n, 64, 1), TS_NORMAL(66, 3, 3, 1), TS_NORMAL(66)),
         TS_CASE("stride", half4, TS_NORMAL(2, 9, 8, 4), TS_NORMAL(33, 4, 4, 4), TS_NORMAL(33)),
         TS_CASE("all axes differ", uneven, TS_NORMAL(2, 8, 9, 5), TS_NORMAL(6, 4, 3, 5), TS_NORMAL(6)),
         TS_CASE("groups", four_groups, TS_NORMAL(2, 4, 5, 16), TS_NORMAL(12, 3, 3, 4), TS_NORMAL(12)),
@@ -159,8 +162,8 @@ Test(cuda_product, convolutions_agree_on_every_path)
         TS_CASE("up", up4, TS_NORMAL(2, 5, 3, 8), TS_NORMAL(8, 4, 4, 12), TS_NORMAL(12)),
         TS_CASE("up, odd channels", up4, TS_NORMAL(2, 3, 4, 7), TS_NORMAL(7, 4, 4, 5), TS_NORMAL(5)),
         TS_CASE("up, parts", up4, TS_NORMAL(1, 2, 2, 130), TS_NORMAL(130, 4, 4, 3), TS_NORMAL(3)),
-        TS_CASE("up, tiles of 64", up4, TS_NORMAL(3, 32, 33, 4), TS_NORMAL(4, 4, 4, 34), TS_NORMAL(34)),
-        TS_CASE("up, tiles of 128", up4, TS_NORMAL(6, 32, 33, 1), TS_NORMAL(1, 4, 4, 66), TS_NORMAL(66)),
+        TS_CASE("up, tiles of 64", up4, TS_NORMAL(3, 4 * n, 33, 4), TS_NORMAL(4, 4, 4, 34), TS_NORMAL(34)),
+        TS_CASE("up, tiles of 128", up4, TS_NORMAL(6, 4 * n, 33, 1), TS_NORMAL(1, 4, 4, 66), TS_NORMAL(66)),
         TS_CASE("up, pixels without taps", up_over, TS_NORMAL(1, 3, 3, 2), TS_NORMAL(2, 3, 3, 3), TS_NORMAL(3)),
         TS_CASE("up, 2 divides both", up_common, TS_NORMAL(2, 3, 4, 3), TS_NORMAL(3, 3, 3, 2), TS_NORMAL(2)),
         TS_CASE("up, coprime", up_coprime, TS_NORMAL(1, 4, 3, 4), TS_NORMAL(4, 3, 4, 4), TS_NORMAL(4)),
@@ -168,8 +171,8 @@ Test(cuda_product, convolutions_agree_on_every_path)
         TS_CASE("weights", weights_same3, TS_NORMAL(2, 5, 7, 8), TS_NORMAL(2, 5, 7, 12)),
         TS_CASE("weights, odd channels", weights_same3, TS_NORMAL(2, 5, 7, 5), TS_NORMAL(2, 5, 7, 7)),
         TS_CASE("weights, parts", weights_same3, TS_NORMAL(3, 17, 16, 3), TS_NORMAL(3, 17, 16, 4)),
-        TS_CASE("weights, tiles of 64", weights_same3, TS_NORMAL(1, 3, 4, 50), TS_NORMAL(1, 3, 4, 1700)),
-        TS_CASE("weights, tiles of 128", weights_same3, TS_NORMAL(1, 3, 4, 256), TS_NORMAL(1, 3, 4, 1400)),
+        TS_CASE("weights, tiles of 64", weights_same3, TS_NORMAL(1, 3, 4, 50), TS_NORMAL(1, 3, 4, 212 * n)),
+        TS_CASE("weights, tiles of 128", weights_same3, TS_NORMAL(1, 3, 4, 256), TS_NORMAL(1, 3, 4, 175 * n)),
         TS_CASE("weights, stride", weights_half4, TS_NORMAL(2, 8, 6, 3), TS_NORMAL(2, 4, 3, 5)),
         TS_CASE("weights, groups", weights_groups, TS_NORMAL(2, 3, 4, 16), TS_NORMAL(2, 3, 4, 8)),
     };

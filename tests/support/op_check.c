@@ -115,21 +115,6 @@ void built_case_open(ts_built_case *b, const ts_op_case *c, const char *device, 
     cr_assert_eq(ts_program_new(b->graph, b->workspace, &b->program, &err), TS_OK, "%s: %s", c->label, err.text);
 }
 
-bool every_kernel_exists(const ts_op_case *c, const char *device)
-{
-    ts_built_case b;
-    ts_plan *plan;
-    built_case_open(&b, c, "ref", TS_F32, true);
-    ts_device *other;
-    cr_assert_eq(ts_device_open(device, 2, &other, &err), TS_OK, "%s", err.text);
-    bool all = ts_plan_new(b.graph, other, &plan, &err) == TS_OK;
-    if (all)
-        ts_plan_free(plan);
-    ts_device_close(other);
-    built_case_close(&b);
-    return all;
-}
-
 void built_case_close(ts_built_case *b)
 {
     for (int k = 0; k < b->in_count; k++)

@@ -17,9 +17,6 @@ typedef struct {
     double *host[TS_MAX_IN]; /* the inputs' content */
 } ts_built_case;
 
-/* Can `device` run the case and its gradients? */
-bool every_kernel_exists(const ts_op_case *c, const char *device);
-
 /* Builds on `device` ("ref", "cpu" or "cuda") with reals of `real`; gradients are left out where `gradients` is false.
  * Asserts.
  */
