@@ -14,6 +14,15 @@
 #include "layers/linear.h"
 #include "quant/sign_code.h"
 
+/* The alias codebook_size, as the peers have it: a power of two. */
+static const char *const codebook_sizes[] = {"2",       "4",       "8",        "16",     "32",     "64",      "128",
+                                             "256",     "512",     "1024",     "2048",   "4096",   "8192",    "16384",
+                                             "32768",   "65536",   "131072",   "262144", "524288", "1048576", "2097152",
+                                             "4194304", "8388608", "16777216", NULL};
+static const char *const codebook_bits[] = {"1",  "2",  "3",  "4",  "5",  "6",  "7",  "8",  "9",
+                                            "10", "11", "12", "13", "14", "15", "16", "17", "18",
+                                            "19", "20", "21", "22", "23", "24", NULL};
+
 #define FIELD(member) offsetof(ts_lookup_free_options, member)
 static const ts_option options_list[] = {
     {.name = "bits",
@@ -23,7 +32,9 @@ static const ts_option options_list[] = {
      .min = 1,
      .max = TS_MAX_BITS,
      .help = "bits of a code: the codebook has 2^bits codes (lucidrains' codebook_size is 2^bits)",
-     .alias = "codebook_dim"},
+     .alias = "codebook_size",
+     .alias_choices = codebook_sizes,
+     .alias_values = codebook_bits},
     {.name = "codebooks",
      .type = TS_OPTION_INT,
      .offset = FIELD(codebooks),

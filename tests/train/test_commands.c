@@ -327,6 +327,17 @@ Test(train_commands, config_defaults_load)
     }
 }
 
+/* The peers' name for 2^bits. */
+Test(train_commands, codebook_size_is_a_power_of_two)
+{
+    const char *good = kept_write(&folder, "a.yaml", "quantizer: {kind: lookup_free, codebook_size: 65536}", 52);
+    const char *bad = kept_write(&folder, "b.yaml", "quantizer: {kind: lookup_free, codebook_size: 1000}", 51);
+    char *text = OUTPUT("config", "--plain", good);
+    EXPECT_PARTS(text, "bits: 16\n");
+    free(text);
+    REFUSED(2, "codebook_size: expected one of 2, 4, 8", "config", bad);
+}
+
 static int shell(const char *command)
 {
     int status = system(command);
