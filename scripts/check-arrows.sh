@@ -30,7 +30,8 @@ declare -A known_to=(
     [cuda_runtime.h]="core/cuda/launch.h"
     [cublasLt.h]="core/cuda/cublas.cu"
     [cudnn.h]="core/cuda/cudnn.cu"
-    [cairo.h]="train/skeleton_picture.c"
+    [cairo.h]="train/skeleton_picture.c train/plot.c"
+    [cairo-svg.h]="train/plot.c"
     [gif_lib.h]="train/gif.c"
     [oneapi/dnnl/dnnl.h]="core/cpu/dnnl.c core/cpu/dnnl.h"
 )

@@ -184,6 +184,20 @@ static const ts_argument_option import_options[] = {
     {0},
 };
 
+static const ts_positional ablate_words[] = {
+    {"SPEC", "YAML file: a base config, methods, sizes, axes (docs/ablation.md)", TS_POSITIONAL_ONE}, {0}};
+static const ts_argument_option ablate_options[] = {
+    TEXT("run", "DIR", NULL,
+         "folder for the runs of all cells and the report; what is there already is not done again"),
+    NUMBER("jobs", "1", 1, 1024, "trainings at a time, which share the threads"),
+    FLAG("list", "only print the cells"),
+    FLAG("report-only", "train nothing; write the report of what is there"),
+    WHERE,
+    FLAG("quiet", "no line for each training that ends"),
+    FLAG("json", "answer with the table as one JSON object"),
+    {0},
+};
+
 static const ts_positional plan_words[] = {{"CONFIG", "YAML file", TS_POSITIONAL_ONE}, {0}};
 static const ts_argument_option plan_options[] = {
     TEXT("item", "HxWxC", NULL, "shape of an item, such as 28x28x1 or 64x263, where only the data could tell it"),
@@ -232,6 +246,8 @@ static const ts_command commands[] = {
     {"render", "motion, or a clip beside its reconstruction, as an animation, a film or a strip of poses", render_words,
      render_options, true, ts_cmd_render},
     {"import", "motion capture to a tree of clips that trains", import_words, import_options, false, ts_cmd_import},
+    {"ablate", "train a grid of quantizers and codebook sizes, and report what they come to", ablate_words,
+     ablate_options, false, ts_cmd_ablate},
     {"plan", "parameters, arithmetic, memory and time of a config, before anything is trained", plan_words,
      plan_options, true, ts_cmd_plan},
     {"inspect", "what is in a checkpoint or a file of tokens, verified", inspect_words, inspect_options, false,

@@ -301,7 +301,8 @@ static ts_status take_entry(ts_config *config, config_part *part, const config_e
 static ts_status take_pair(const ts_config *config, const config_part *part, const config_entry *entry, ts_error *err)
 {
     const ts_option as_option = {.name = entry->key, .type = TS_OPTION_STRING};
-    return entry->shape == SHAPE_NONE ? TS_OK : check_shape(config, part, entry, &as_option, err);
+    bool fits = entry->shape == SHAPE_NONE || (entry->shape == SHAPE_LIST && part->section->lists);
+    return fits ? TS_OK : check_shape(config, part, entry, &as_option, err);
 }
 
 static ts_status check_required(const ts_config *config, const config_part *part, ts_error *err)

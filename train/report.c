@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/files/npy.h"
 #include "core/memory.h"
 #include "train/metrics.h"
 #include "train/picture.h"
@@ -157,4 +158,15 @@ ts_status ts_report_usage(ts_report *report, const char *name, const int64_t *co
     ts_image picture;
     TS_TRY(ts_picture_usage(&picture, counts, codes, err));
     return save(report, name, &picture, err);
+}
+
+ts_status ts_report_codes(ts_report *report, const int64_t *counts, int64_t codes, ts_error *err)
+{
+    char *path = ts_format("%s/codes.npy", report->dir.path);
+    ts_tensor tensor = {TS_I64, ts_shape_of(codes), (void *)(uintptr_t)counts};
+    ts_status status = path ? ts_npy_write(path, &tensor, err) : ts_out_of_memory(err, 0);
+    ts_free(path);
+    if (status != TS_OK && err) /* the run's problem, not the data's */
+        err->code = TS_ERR_RUNTIME;
+    return status == TS_OK ? TS_OK : TS_ERR_RUNTIME;
 }

@@ -35,6 +35,9 @@ const char *ts_report_path(ts_report *report, const char *name);
 /* Every step: cheap; redraws the progress bar at most ten times a second on a terminal. A usage without tokens: the bar
  * shows the last one that was measured. */
 void ts_report_progress(ts_report *report, const ts_step_metrics *m);
+/* codes.npy, i64 [codes]: how often each code was used in the last evaluation. */
+ts_status ts_report_codes(ts_report *report, const int64_t *counts, int64_t codes, ts_error *err);
+
 /* A metrics line of a training step, of an evaluation; the log has the same for people, and so has the terminal: every
  * evaluation, and a step where there is no bar and the last is two seconds old.
  * Errors: a full disk is a run-time error that names the file; metrics.jsonl keeps its whole lines. */

@@ -318,6 +318,7 @@ static ts_status draw_pictures(trainer *t, const float *originals, const float *
     }
     if (!v->counts)
         return TS_OK;
+    TS_TRY(ts_report_codes(t->report, v->counts, v->usage.codes, err));
     snprintf(name, sizeof name, "pictures/usage_%08" PRId64 ".png", t->state.step);
     return ts_report_usage(t->report, name, v->counts, v->usage.codes, err);
 }
