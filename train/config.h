@@ -28,6 +28,7 @@ typedef struct {
                                             file's own, any text each (ts_config_pair_at) */
     const char *default_kind;            /* kinds[i]->kind; NULL: with several kinds, `kind` must be given */
     const char *help;                    /* one line */
+    bool lists; /* where the keys are the file's own: a value may be a list too, its text as typed */
 } ts_config_section;
 
 typedef struct {

@@ -71,10 +71,10 @@ static const ts_option_table *const train_kinds[] = {&train, NULL};
 static const ts_option_table *const logging_kinds[] = {&logging, NULL};
 
 static const ts_config_section sections[] = {
-    {"data", data_kinds, NULL, "what is learned from"},
-    {"quantizer", quantizer_kinds, "finite_scalar", "how values become codes"},
-    {"train", train_kinds, NULL, "the trainer"},
-    {"logging", logging_kinds, NULL, "what is written"},
+    {"data", data_kinds, NULL, "what is learned from", false},
+    {"quantizer", quantizer_kinds, "finite_scalar", "how values become codes", false},
+    {"train", train_kinds, NULL, "the trainer", false},
+    {"logging", logging_kinds, NULL, "what is written", false},
     {0},
 };
 
