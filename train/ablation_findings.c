@@ -1,6 +1,6 @@
 /* What the numbers of an ablation say, in sentences. Two values differ where the difference of their means is larger
  * than the wider of their spreads over the seeds; with one seed there is no spread, and the sentence says so. */
-#include <inttypes.h>
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,6 +34,7 @@ static void say(writer *w, const char *format, ...)
 static void answer(writer *w, const char *question)
 {
     if (w->used && w->out->count < MOST_FINDINGS) {
+        w->text[0] = (char)toupper((unsigned char)w->text[0]);
         char *text = ts_arena_strdup(&w->out->arena, w->text);
         w->full |= !text;
         w->out->finding[w->out->count++] = (ts_finding){question, text ? text : ""};
@@ -42,35 +43,27 @@ static void answer(writer *w, const char *question)
     w->text[0] = '\0';
 }
 
-/* 16384 -> "16 384" */
 typedef struct {
     char text[40];
-} grouped;
+} short_text;
 
-static grouped group(double value)
+static short_text whole(double value)
 {
-    grouped g;
-    char digits[32];
-    int n = snprintf(digits, sizeof digits, "%.0f", value), k = 0;
-    for (int i = 0; i < n; i++) {
-        if (i && (n - i) % 3 == 0)
-            g.text[k++] = ' ';
-        g.text[k++] = digits[i];
-    }
-    g.text[k] = '\0';
-    return g;
+    short_text t;
+    snprintf(t.text, sizeof t.text, "%.0f", value);
+    return t;
 }
 
-static grouped percent(double part)
+static short_text percent(double part)
 {
-    grouped g;
+    short_text t;
     double value = 100 * part;
-    snprintf(g.text, sizeof g.text,
+    snprintf(t.text, sizeof t.text,
              value >= 99.95 ? "%.0f %%"
              : value >= 10  ? "%.0f %%"
                             : "%.2g %%",
              value >= 99.5 && value < 99.95 ? 99 : value);
-    return g;
+    return t;
 }
 
 static ts_spread spread(const writer *w, int series, int size, ts_ablation_value *value)
@@ -104,7 +97,7 @@ static void how_much_is_used(writer *w)
         if (!u.count)
             continue;
         say(w, "%s%s uses %s of its %s codes", w->used ? "; " : "", label(w, i), percent(u.mean).text,
-            group(k.mean).text);
+            whole(k.mean).text);
         if (u.count > 1)
             say(w, " (%s to %s over %d seeds)", percent(u.low).text, percent(u.high).text, u.count);
     }
@@ -134,7 +127,7 @@ static void who_collapses(writer *w)
         }
         if (first >= 0)
             say(w, "%sless than half of the codebook of %s is used from %s codes on (%s there)", w->used ? "; " : "",
-                label(w, i), group(spread(w, i, first, ts_ablation_codes).mean).text,
+                label(w, i), whole(spread(w, i, first, ts_ablation_codes).mean).text,
                 percent(spread(w, i, first, ts_ablation_usage).mean).text);
         kept += first < 0 && seen;
     }
@@ -168,7 +161,7 @@ static void does_it_pay(writer *w)
         if (isnan(rises_at))
             say(w, "lower with every size");
         else
-            say(w, "but not lower at %s codes than at the size before", group(rises_at).text);
+            say(w, "but not lower at %s codes than at the size before", whole(rises_at).text);
         if (!clearly_below(last, first))
             say(w, " (the whole change is within the spread of the seeds)");
     }
@@ -193,7 +186,7 @@ static void who_is_best(writer *w)
             continue;
         say(w, "%s", w->used ? "; " : "");
         if (w->a->sizes[s])
-            say(w, "near %s codes ", group((double)w->a->sizes[s]).text);
+            say(w, "near %s codes ", whole((double)w->a->sizes[s]).text);
         say(w, "%s (%.4g)", label(w, best), lowest.mean);
         int close = 0;
         for (int i = 0; i < w->a->series_count; i++)
@@ -220,7 +213,7 @@ static void where_lines_cross(writer *w)
                     continue;
                 int better_above = c.mean < d.mean ? i : k;
                 say(w, "%s%s is better than %s from %s codes on, and worse below", w->used ? "; " : "",
-                    label(w, better_above), label(w, better_above == i ? k : i), group((double)w->a->sizes[s]).text);
+                    label(w, better_above), label(w, better_above == i ? k : i), whole((double)w->a->sizes[s]).text);
             }
     if (w->used)
         say(w, ".");
@@ -243,7 +236,7 @@ static void what_limits(writer *w)
         }
         if (isfinite(tokens))
             say(w, "%s%s tokens for %s codes",
-                w->used ? ", " : "There are few tokens in the evaluation: ", group(tokens).text, group(codes).text);
+                w->used ? ", " : "There are few tokens in the evaluation: ", whole(tokens).text, whole(codes).text);
     }
     if (w->used)
         say(w, ". A code that is not used in so few may still be in use elsewhere; train.eval_limit sets how many.");

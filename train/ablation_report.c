@@ -67,7 +67,7 @@ static const char style[] =
     "h3{font-size:1rem;margin:1.4em 0 .5em}"
     "p{max-width:75ch}"
     ".small{color:#555;font-size:.9rem}"
-    ".grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,340px),1fr));gap:16px}"
+    ".grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:16px}"
     ".card{background:#fff;border:1px solid #e2e2de;border-radius:8px;padding:12px}"
     ".card img{display:block;width:100%;height:auto}"
     ".legend{display:flex;flex-wrap:wrap;gap:4px 18px;margin:10px 0 14px;padding:0;list-style:none}"
@@ -186,8 +186,12 @@ static ts_status plot_against_size(page *p, const measure *m, ts_error *err)
     ts_plot_point *point = ts_calloc((size_t)p->a->series_count * SIZES, sizeof *point);
     ts_plot_line *line = ts_calloc((size_t)p->a->series_count, sizeof *line);
     double ticks[SIZES];
-    ts_status status = point && line ? TS_OK : ts_out_of_memory(err, 0);
-    for (int i = 0; status == TS_OK && i < p->a->series_count; i++) {
+    ts_status status = TS_OK;
+    if (!point || !line) {
+        status = ts_out_of_memory(err, 0);
+        goto out;
+    }
+    for (int i = 0; i < p->a->series_count; i++) {
         line[i] = (ts_plot_line){.point = point + i * SIZES, .count = p->a->size_count, .style = i};
         for (int s = 0; s < p->a->size_count; s++) {
             ts_spread y = ts_ablation_spread(p->results, i, s, m->value);
@@ -197,21 +201,21 @@ static ts_status plot_against_size(page *p, const measure *m, ts_error *err)
     }
     for (int s = 0; s < p->a->size_count; s++)
         ticks[s] = (double)p->a->sizes[s];
-    if (status == TS_OK)
-        status = put_plot(p,
-                          &(ts_plot){.title = m->title,
-                                     .x_label = "codes (logarithmic)",
-                                     .y_label = m->y_label,
-                                     .log_x = true,
-                                     .log_y = m->log_y,
-                                     .percent = m->percent,
-                                     .ticks = ticks,
-                                     .tick_count = p->a->size_count,
-                                     .line = line,
-                                     .count = p->a->series_count,
-                                     .width = WIDE,
-                                     .height = HIGH},
-                          err);
+    status = put_plot(p,
+                      &(ts_plot){.title = m->title,
+                                 .x_label = "codes (logarithmic)",
+                                 .y_label = m->y_label,
+                                 .log_x = true,
+                                 .log_y = m->log_y,
+                                 .percent = m->percent,
+                                 .ticks = ticks,
+                                 .tick_count = p->a->size_count,
+                                 .line = line,
+                                 .count = p->a->series_count,
+                                 .width = WIDE,
+                                 .height = HIGH},
+                      err);
+out:
     ts_free(line);
     ts_free(point);
     return status;
@@ -345,13 +349,17 @@ static ts_status plot_curve(page *p, int size, const curve *c, ts_error *err)
 {
     ts_plot_line *line = ts_calloc((size_t)p->a->series_count, sizeof *line);
     ts_plot_point **points = ts_calloc((size_t)p->a->series_count, sizeof *points);
-    ts_status status = line && points ? TS_OK : ts_out_of_memory(err, 0);
-    for (int i = 0; status == TS_OK && i < p->a->series_count; i++) {
+    ts_status status = TS_OK;
+    if (!line || !points) {
+        status = ts_out_of_memory(err, 0);
+        goto out;
+    }
+    for (int i = 0; i < p->a->series_count; i++) {
         const ts_ablation_result *r = first_seed(p, i, size);
         int count = !r ? 0 : c->val ? r->val_count : r->train_count;
         if (!(points[i] = ts_calloc((size_t)count + 1, sizeof **points))) {
             status = ts_out_of_memory(err, 0);
-            break;
+            goto out;
         }
         for (int k = 0; k < count; k++) {
             const ts_ablation_measure *m = c->val ? &r->val[k] : &r->train[k];
@@ -360,18 +368,18 @@ static ts_status plot_curve(page *p, int size, const curve *c, ts_error *err)
         }
         line[i] = (ts_plot_line){.point = points[i], .count = count, .style = i, .bare = true};
     }
-    if (status == TS_OK)
-        status = put_plot(p,
-                          &(ts_plot){.title = c->title,
-                                     .x_label = "step",
-                                     .y_label = c->y_label,
-                                     .log_y = c->log_y,
-                                     .percent = c->percent,
-                                     .line = line,
-                                     .count = p->a->series_count,
-                                     .width = WIDE,
-                                     .height = SMALL_HIGH},
-                          err);
+    status = put_plot(p,
+                      &(ts_plot){.title = c->title,
+                                 .x_label = "step",
+                                 .y_label = c->y_label,
+                                 .log_y = c->log_y,
+                                 .percent = c->percent,
+                                 .line = line,
+                                 .count = p->a->series_count,
+                                 .width = WIDE,
+                                 .height = SMALL_HIGH},
+                      err);
+out:
     for (int i = 0; points && i < p->a->series_count; i++)
         ts_free(points[i]);
     ts_free(points);
@@ -415,19 +423,25 @@ static ts_status plot_histogram(page *p, int size, ts_error *err)
     enum { POINTS = 160 };
     ts_plot_line *line = ts_calloc((size_t)p->a->series_count, sizeof *line);
     ts_plot_point *point = ts_calloc((size_t)p->a->series_count * POINTS, sizeof *point);
-    ts_status status = line && point ? TS_OK : ts_out_of_memory(err, 0);
+    ts_status status = TS_OK;
     bool any = false;
-    for (int i = 0; status == TS_OK && i < p->a->series_count; i++) {
+    if (!line || !point) {
+        status = ts_out_of_memory(err, 0);
+        goto out;
+    }
+    for (int i = 0; i < p->a->series_count; i++) {
         const ts_ablation_result *r = first_seed(p, i, size);
         line[i] = (ts_plot_line){.point = point + i * POINTS, .style = i, .bare = true};
         if (!r || !r->counts)
             continue;
         any = true;
         line[i].count = rank_points(r, POINTS, point + i * POINTS);
-        if (line[i].count < 0)
+        if (line[i].count < 0) {
             status = ts_out_of_memory(err, 0);
+            goto out;
+        }
     }
-    if (status == TS_OK && any)
+    if (any)
         status = put_plot(p,
                           &(ts_plot){.title = "How often codes are used",
                                      .x_label = "codes, the most used first (logarithmic)",
@@ -439,6 +453,7 @@ static ts_status plot_histogram(page *p, int size, ts_error *err)
                                      .width = WIDE,
                                      .height = SMALL_HIGH},
                           err);
+out:
     ts_free(point);
     ts_free(line);
     return status;

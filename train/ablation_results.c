@@ -283,7 +283,7 @@ static json_t *cell_json(const ts_ablation *a, const ts_ablation_result *r)
                      "train", curve(r->train, r->train_count), "val", curve(r->val, r->val_count));
 }
 
-ts_status ts_ablation_write_json(const ts_ablation_results *results, FILE *out, ts_error *err)
+ts_status ts_ablation_write_json(const ts_ablation_results *results, bool one_line, FILE *out, ts_error *err)
 {
     const ts_ablation *a = results->ablation;
     ts_findings findings;
@@ -297,7 +297,7 @@ ts_status ts_ablation_write_json(const ts_ablation_results *results, FILE *out, 
     json_t *root = json_pack("{ss ss ss ss so so}", "name", a->name, "description", a->description, "error",
                              ts_ablation_error_name(results), "columns_of_curves",
                              "step, loss, error, usage, perplexity", "findings", found, "cells", cells);
-    bool ok = root && json_dumpf(root, out, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) == 0;
+    bool ok = root && json_dumpf(root, out, (one_line ? 0 : JSON_INDENT(1)) | JSON_REAL_PRECISION(9)) == 0;
     json_decref(root);
     ts_findings_clear(&findings);
     return ok ? TS_OK : ts_out_of_memory(err, 0);

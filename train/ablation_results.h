@@ -59,8 +59,8 @@ const char *ts_ablation_error_name(const ts_ablation_results *results);
 
 /* The table, a line per cell. */
 void ts_ablation_write_csv(const ts_ablation_results *results, FILE *out);
-/* The same with curves and findings. Errors: out of memory. */
-ts_status ts_ablation_write_json(const ts_ablation_results *results, FILE *out, ts_error *err);
+/* The same with curves and findings, as one line, or a line per value. Errors: out of memory. */
+ts_status ts_ablation_write_json(const ts_ablation_results *results, bool one_line, FILE *out, ts_error *err);
 
 /* ---- findings (ablation_findings.c) ---- */
 

@@ -19,8 +19,6 @@
 #include "train/run_dir.h"
 #include "train/signals.h"
 
-extern char **environ;
-
 typedef enum { WAITING, RUNNING, DONE, FAILED } cell_state;
 
 typedef struct {

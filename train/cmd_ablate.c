@@ -19,6 +19,11 @@ static ts_status write_csv(const ts_ablation_results *results, FILE *out, ts_err
     return TS_OK;
 }
 
+static ts_status write_json(const ts_ablation_results *results, FILE *out, ts_error *err)
+{
+    return ts_ablation_write_json(results, false, out, err);
+}
+
 /* DIR/NAME, by way of a file beside it, so that a report that is there is whole. */
 static ts_status write_file(const ts_ablation_results *results, const char *name, write_fn *write, ts_error *err)
 {
@@ -43,7 +48,7 @@ static ts_status write_file(const ts_ablation_results *results, const char *name
 static ts_status write_all(const ts_ablation_results *results, ts_error *err)
 {
     TS_TRY(write_file(results, "table.csv", write_csv, err));
-    TS_TRY(write_file(results, "table.json", ts_ablation_write_json, err));
+    TS_TRY(write_file(results, "table.json", write_json, err));
     return write_file(results, "report.html", ts_ablation_write_html, err);
 }
 
@@ -64,7 +69,7 @@ static ts_status report(const ts_ablation *a, const char *directory, bool json, 
     TS_TRY(ts_ablation_results_read(&results, a, directory, err));
     ts_status status = write_all(&results, err);
     if (status == TS_OK)
-        status = json ? ts_ablation_write_json(&results, stdout, err) : say_findings(&results, err);
+        status = json ? ts_ablation_write_json(&results, true, stdout, err) : say_findings(&results, err);
     if (json)
         putchar('\n');
     ts_ablation_results_clear(&results);

@@ -9,20 +9,15 @@
 #include "core/memory.h"
 #include "core/text.h"
 
-/* Distinct also to eyes that mix up red and green (Okabe and Ito, then Tol's muted). */
-static const char *const colours[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9",
-                                      "#882255", "#332288", "#999933", "#44aa99", "#661100", "#6699cc"};
-enum { COLOURS = sizeof colours / sizeof *colours, MARKERS = 4 };
-
-const char *ts_plot_colour(int style)
-{
-    return colours[style % COLOURS];
-}
-
 #ifdef TS_WITH_CAIRO
 
 #include <cairo-svg.h>
 #include <cairo.h>
+
+/* Distinct also to eyes that mix up red and green (Okabe and Ito, then Tol's muted). */
+static const unsigned colours[] = {0x0072b2, 0xd55e00, 0x009e73, 0xcc79a7, 0xe69f00, 0x56b4e9,
+                                   0x882255, 0x332288, 0x999933, 0x44aa99, 0x661100, 0x6699cc};
+enum { COLOURS = sizeof colours / sizeof *colours, MARKERS = 4 };
 
 /* ---- SVG in memory ---- */
 
@@ -116,8 +111,11 @@ static int linear_ticks(const axis *a, int wanted, double *tick)
 {
     double step = round_step((a->high - a->low) / wanted);
     int n = 0;
-    for (double k = ceil(a->low / step - 1e-9); k * step <= a->high + 1e-9 * step && n < MAX_TICKS; k++)
-        tick[n++] = k * step;
+    const double first = ceil(a->low / step - 1e-9);
+    while (n < MAX_TICKS && (first + n) * step <= a->high + 1e-9 * step) {
+        tick[n] = (first + n) * step;
+        n++;
+    }
     return n;
 }
 
@@ -127,7 +125,7 @@ static int log_ticks(const axis *a, double *tick)
     static const double factor[] = {1, 2, 5};
     for (int per = 3; per >= 1; per -= 2) {
         int n = 0;
-        for (double e = floor(log10(a->low)); pow(10, e) <= a->high && n < MAX_TICKS - 3; e++)
+        for (int e = (int)floor(log10(a->low)); pow(10, e) <= a->high && n < MAX_TICKS - 3; e++)
             for (int i = 0; i < per; i++) {
                 double value = factor[i] * pow(10, e);
                 if (value >= a->low * (1 - 1e-9) && value <= a->high * (1 + 1e-9))
@@ -206,8 +204,7 @@ static void grey(cairo_t *cr, double level)
 
 static void colour(cairo_t *cr, int style, double alpha)
 {
-    unsigned rgb = 0;
-    sscanf(ts_plot_colour(style), "#%6x", &rgb);
+    unsigned rgb = colours[style % COLOURS];
     cairo_set_source_rgba(cr, (double)(rgb >> 16 & 255) / 255, (double)(rgb >> 8 & 255) / 255,
                           (double)(rgb & 255) / 255, alpha);
 }
@@ -242,7 +239,7 @@ static void marker(cairo_t *cr, int style, double x, double y, double r)
 static void tick_text(char *out, size_t bytes, double value, bool percent)
 {
     if (percent)
-        snprintf(out, bytes, "%g %%", round(1e6 * value) / 1e4);
+        snprintf(out, bytes, "%g %%", fabs(value) < 1e-9 ? 0 : round(1e6 * value) / 1e4);
     else
         snprintf(out, bytes, fabs(value) >= 1e6 ? "%.3g" : "%.7g", fabs(value) < 1e-12 ? 0 : value);
 }

@@ -38,7 +38,4 @@ ts_status ts_plot_svg(const ts_plot *plot, char **svg, ts_error *err);
 /* A style's marker alone, for a legend: SVG as above, 28 x 14. */
 ts_status ts_plot_key(int style, char **svg, ts_error *err);
 
-/* "#1f77b4" */
-const char *ts_plot_colour(int style);
-
 #endif

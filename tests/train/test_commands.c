@@ -79,7 +79,7 @@ Test(train_commands, help_of_every_command)
         }
         outcome_free(&o);
     }
-    cr_assert_eq(commands, 11);
+    cr_assert_eq(commands, 12);
     char *all = OUTPUT("--help");
     for (const ts_command *c = ts_tessera.commands; c->name; c++)
         cr_expect(strstr(all, c->name));
