@@ -1,5 +1,5 @@
-/* What the numbers of an ablation say, in sentences. Two values differ where the difference of their means is larger
- * than the wider of their spreads over the seeds; with one seed there is no spread, and the sentence says so. */
+/* What the numbers of an ablation say, in sentences. Two values differ clearly where their ranges over the seeds do not
+ * overlap; with one seed there is no range, and the sentence says so. */
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
@@ -71,15 +71,10 @@ static ts_spread spread(const writer *w, int series, int size, ts_ablation_value
     return ts_ablation_spread(w->results, series, size, value);
 }
 
-static double width(ts_spread s)
-{
-    return s.high - s.low;
-}
-
 /* Is x below y by more than seeds explain? */
 static bool clearly_below(ts_spread x, ts_spread y)
 {
-    return x.count && y.count && y.mean - x.mean > fmax(width(x), width(y));
+    return x.count && y.count && x.high < y.low;
 }
 
 static const char *label(const writer *w, int series)

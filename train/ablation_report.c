@@ -225,7 +225,7 @@ static ts_status put_size_plots(page *p, ts_error *err)
 {
     const char *error = ts_ablation_error_name(p->results);
     const measure measures[] = {
-        {"Reconstruction error", error, ts_ablation_error, false, false},
+        {"Reconstruction error", error, ts_ablation_error, false, true},
         {"Codes in use", "share of the codebook, in validation", ts_ablation_usage, true, false},
         {"Perplexity", "codes, as if used equally often", ts_ablation_perplexity, false, true},
         {"Perplexity, share of its ceiling", "perplexity / min(codes, tokens)", ts_ablation_perplexity_share, true,
@@ -464,7 +464,7 @@ static ts_status put_curves(page *p, ts_error *err)
     const char *error = ts_ablation_error_name(p->results);
     const curve curves[] = {
         {"Loss in training", "loss (logarithmic)", loss_at, false, false, true},
-        {"Error in validation", error, error_at, true, false, false},
+        {"Error in validation", error, error_at, true, false, true},
         {"Codes not used", "share of the codebook, in training between two lines of metrics", unused_at, false, true,
          false},
     };
