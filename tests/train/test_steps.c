@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/files/container.h"
@@ -57,7 +58,8 @@ static ts_config *config_of(const sample *s, int log_every)
 }
 
 /* What the run left behind: its state, and every tensor in its last checkpoint. */
-static ts_container *run_to_its_end(const sample *s, const char *name, int log_every, ts_train_state *state)
+static ts_container *run_to_its_end(const sample *s, const char *device, const char *name, int log_every,
+                                    ts_train_state *state)
 {
     char run[600], last[700];
     int signal;
@@ -65,7 +67,7 @@ static ts_container *run_to_its_end(const sample *s, const char *name, int log_e
     ts_container *c;
     snprintf(run, sizeof run, "%s/%s", folder.path, name);
     snprintf(last, sizeof last, "%s/checkpoints/last.h5", run);
-    ts_trainer_options options = {.run = run, .device = "cpu", .threads = 1, .quiet = true};
+    ts_trainer_options options = {.run = run, .device = device, .threads = 1, .quiet = true};
     cr_assert_eq(ts_train(config_of(s, log_every), &options, &signal, &err), s->ends, "%s: %s", s->train, err.text);
     cr_assert_eq(ts_checkpoint_experiment(&e, last, NULL, "cpu", 1, state, &err), TS_OK, "%s", err.text);
     ts_experiment_close(&e);
@@ -99,26 +101,45 @@ static const sample samples[] = {
     {"kind: vector_reset, codes: 8, dim: 4, decay: 0.9", "BN", "on_nonfinite: stop", TS_ERR_RUNTIME},
 };
 
-Test(train_steps, looking_a_step_late_changes_nothing)
+static void expect_late_is_the_same(const sample *s, const char *device)
 {
     char text[sizeof err.text];
-    for (size_t i = 0; i < sizeof samples / sizeof *samples; i++) {
-        char at_once[16], late[16];
-        ts_train_state a, b;
-        snprintf(at_once, sizeof at_once, "once%zu", i);
-        snprintf(late, sizeof late, "late%zu", i);
-        ts_container *x = run_to_its_end(&samples[i], at_once, 1, &a);
-        snprintf(text, sizeof text, "%s", err.text);
-        ts_container *y = run_to_its_end(&samples[i], late, 1000, &b);
-        cr_expect_str_eq(err.text, text);
-        expect_same(x, y, samples[i].train);
-        cr_expect_eq(a.step, b.step, "%s: %d and %d", samples[i].train, (int)a.step, (int)b.step);
-        cr_expect(a.applied == b.applied && a.skipped == b.skipped && a.rolled_back == b.rolled_back);
-        if (samples[i].ends == TS_OK)
-            cr_expect(a.step == 11 && a.skipped + a.rolled_back >= 3, "no step failed");
-        else
-            cr_expect_lt(a.step, 3);
-        ts_container_close(x);
-        ts_container_close(y);
+    ts_train_state a, b;
+    err = (ts_error){0};
+    ts_container *x = run_to_its_end(s, device, "once", 1, &a);
+    snprintf(text, sizeof text, "%s", err.text);
+    ts_container *y = run_to_its_end(s, device, "late", 1000, &b);
+    cr_expect_str_eq(err.text, text);
+    expect_same(x, y, s->train);
+    cr_expect_eq(a.step, b.step, "%s: %d and %d", s->train, (int)a.step, (int)b.step);
+    cr_expect(a.applied == b.applied && a.skipped == b.skipped && a.rolled_back == b.rolled_back);
+    if (s->ends == TS_OK)
+        cr_expect(a.step == 11 && a.skipped + a.rolled_back >= 3, "no step failed");
+    else
+        cr_expect_lt(a.step, 3);
+    ts_container_close(x);
+    ts_container_close(y);
+}
+
+/* Every sample has a tree and runs of its own. */
+static void expect_for(size_t first, size_t end, const char *device)
+{
+    for (size_t i = first; i < end; i++) {
+        expect_late_is_the_same(&samples[i], device);
+        remove_tree();
+        write_tree();
     }
+}
+
+Test(train_steps, looking_a_step_late_changes_nothing)
+{
+    expect_for(0, sizeof samples / sizeof *samples, "cpu");
+}
+
+/* The same over the emulated GPU, where a step is recorded and replayed, and its numbers come by way of pinned memory.
+ */
+Test(train_steps, nor_does_it_on_the_cuda_backend)
+{
+    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
+    expect_for(0, 2, "cuda");
 }
