@@ -183,6 +183,16 @@ Test(golden_image, own_on_cpu)
     golden_expect_own("vqvae_image.h5", "cpu", 2, check);
 }
 
+Test(golden_image, own_on_cuda)
+{
+    golden_expect_own("vqvae_image.h5", "cuda", 2, check);
+}
+
+Test(golden_image, shared_on_cuda)
+{
+    golden_expect_shared("vqvae_image.h5", "cuda", 2, check);
+}
+
 Test(golden_image, shared_on_ref)
 {
     golden_expect_shared("vqvae_image.h5", "ref", 2, check);

@@ -529,6 +529,16 @@ Test(golden_motion, t2mgpt_on_cpu)
     golden_expect_shared("vqvae_t2mgpt.h5", "cpu", 2, check);
 }
 
+Test(golden_motion, own_on_cuda)
+{
+    golden_expect_own("vqvae_motionmillion.h5", "cuda", 9, check);
+}
+
+Test(golden_motion, t2mgpt_on_cuda)
+{
+    golden_expect_shared("vqvae_t2mgpt.h5", "cuda", 2, check);
+}
+
 Test(golden_motion, motionmillion_on_ref)
 {
     golden_expect_shared("vqvae_motionmillion.h5", "ref", 5, check);

@@ -16,6 +16,7 @@ golden_verdict golden_walk(const char *path, const char *device_name, golden_che
     ts_device *device;
     golden_file file;
     golden_case *c = ts_alloc(sizeof *c);
+    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
     cr_assert_eq(ts_device_open(device_name, 2, &device, &err), TS_OK, "%s", err.text);
     golden_file_open(&file, path);
     for (int64_t i = 0; i < file.cases.count; i++) {

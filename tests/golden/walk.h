@@ -14,7 +14,8 @@ typedef struct {
     char first[2048]; /* what the first failed case said */
 } golden_verdict;
 
-/* Checks every case on a device ("ref", "cpu" with two threads). Prints each failure. */
+/* Checks every case on a device ("ref", "cpu" with two threads, "cuda": emulated, or the module that
+ * TESSERA_CUDA_MODULE names). Prints each failure. */
 golden_verdict golden_walk(const char *path, const char *device, golden_check check);
 
 /* Asserts that all cases pass, and that there are at least so many. */
