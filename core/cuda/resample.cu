@@ -26,14 +26,12 @@ __device__ float4 times(float s, float4 a)
 {
     return make_float4(s * a.x, s * a.y, s * a.z, s * a.w);
 }
-template <class T> __device__ T all(float x);
-template <> __device__ float all<float>(float x)
+template <class T> __device__ T all(float x)
 {
-    return x;
-}
-template <> __device__ float4 all<float4>(float x)
-{
-    return make_float4(x, x, x, x);
+    if constexpr (sizeof(T) == sizeof(float4))
+        return make_float4(x, x, x, x);
+    else
+        return x;
 }
 
 /* Where v is larger than the best so far, or the first NaN, it is the best. */
