@@ -18,6 +18,7 @@ import image_model
 import lookup_free
 import motion_model
 import ops
+import residual
 import sim_vq
 import vector
 import vectors
@@ -33,6 +34,7 @@ FILES = {
     "lfq_motionmillion": lookup_free.MotionMillion,
     "bsq": lookup_free.Spherical,
     "sim_vq": sim_vq,
+    "residual_fsq": residual.Scalar,
     "vqvae_image": image_model,
     "vqvae_motionmillion": motion_model,
 }

@@ -38,6 +38,9 @@ static const struct {
     {"spherical", "bits=8 group=2 dim=5 commitment=0.5"},
     {"sim_vq", "codes=12 dim=4"},
     {"sim_vq", "codes=300 dim=5 frozen_dim=3 rotation=false bias=true"},
+    {"residual_finite_scalar", "levels=[5,4] layers=3"},
+    {"residual_finite_scalar", "levels=[3,3,3] layers=4 dim=6 dropout=2"},
+    {"residual_finite_scalar", "levels=[5,4] layers=2 hard_clamp=false"},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 

@@ -214,6 +214,11 @@ Test(train_motion_tokens, round_trip_sim_vq)
     expect_round_trip("kind: sim_vq, codes: 16, dim: 4", 1);
 }
 
+Test(train_motion_tokens, round_trip_residual_finite_scalar)
+{
+    expect_round_trip("kind: residual_finite_scalar, levels: [4, 3], layers: 3, dropout: 1", 3);
+}
+
 Test(train_motion_tokens, values_in_one_file)
 {
     const char *last = model();

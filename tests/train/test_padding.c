@@ -230,6 +230,7 @@ static const char *const quantizers[] = {
     "kind: lookup_free, bits: 4, inv_temperature: 3, commitment: 0.25",
     "kind: spherical, bits: 4, group: 2, inv_temperature: 3",
     "kind: sim_vq, codes: 5, dim: 4",
+    "kind: residual_finite_scalar, levels: [4, 3], layers: 3",
 };
 static const char *const losses[] = {"loss: mse", "loss: l1", "loss: smooth_l1", "loss: l1_clamped"};
 

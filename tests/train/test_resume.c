@@ -81,6 +81,7 @@ static const char *const quantizers[] = {
     "kind: lookup_free, bits: 4, codebooks: 2, dim: 6, spherical: true, rotation: true, commitment: 0.25",
     "kind: spherical, bits: 8, group: 4, dim: 6",
     "kind: sim_vq, codes: 16, dim: 4",
+    "kind: residual_finite_scalar, levels: [4, 3], layers: 4, dim: 5, dropout: 1",
 };
 
 static void resume_is_exact(const char *quantizer, const char *extra, int threads)
