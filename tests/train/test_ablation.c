@@ -122,6 +122,20 @@ Test(train_ablation, a_wrong_spec_is_refused_in_one_line)
     cr_assert_eq(count, 16);
 }
 
+Test(train_ablation, shipped_specs_are_right)
+{
+    static const char *const names[] = {"fsq_vs_vq_small", "fsq_vs_vq_images", "fsq_vs_vq_motion"};
+    static const int cells[] = {48, 90, 36};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[600];
+        ts_ablation a;
+        snprintf(path, sizeof path, TESSERA_SOURCE "/configs/ablation/%s.yaml", names[i]);
+        cr_assert_eq(ts_ablation_load(&a, path, &err), TS_OK, "%s", err.text);
+        cr_expect_eq(a.cell_count, cells[i], "%s: %d cells", names[i], a.cell_count);
+        ts_ablation_clear(&a);
+    }
+}
+
 /* ---- figures by hand ---- */
 
 typedef struct {
