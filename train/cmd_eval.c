@@ -21,6 +21,19 @@ static void add_motion(json_t *all, const ts_evaluation *v)
     json_object_set_new(all, "clips_skipped", json_integer(v->skipped));
 }
 
+/* Of each id of a token by itself. */
+static void add_groups(json_t *all, const ts_evaluation *v)
+{
+    json_t *used = json_array(), *perplexity = json_array();
+    for (int64_t g = 0; g < v->groups; g++) {
+        ts_usage u = ts_evaluation_group_usage(v, g);
+        json_array_append_new(used, json_integer(u.used));
+        json_array_append_new(perplexity, ts_answer_real(u.perplexity));
+    }
+    json_object_set_new(all, "used_by_group", used);
+    json_object_set_new(all, "perplexity_by_group", perplexity);
+}
+
 static json_t *answer(const ts_trained *t, const char *path, ts_split split, const ts_evaluation *v)
 {
     char unit[80];
@@ -59,6 +72,8 @@ static json_t *answer(const ts_trained *t, const char *path, ts_split split, con
     json_object_set_new(all, "perplexity", ts_answer_real(v->usage.perplexity));
     json_object_set_new(all, "entropy", ts_answer_real(v->usage.entropy));
     json_object_set_new(all, "perplexity_ceiling", ts_answer_real(v->usage.ceiling));
+    if (v->groups)
+        add_groups(all, v);
     return all;
 }
 

@@ -116,19 +116,45 @@ static void add_errors(evaluation *v, const float *x, const int32_t *lengths, in
     }
 }
 
-void ts_count_ids(int64_t *counts, int64_t codes, const int32_t *ids, int64_t count)
+/* A line of metrics holds numbers of so many groups, and their counts are not to be larger than the largest codebook's.
+ */
+enum { MAX_GROUPS = 32, MAX_GROUP_COUNTS = 1 << 24 };
+
+ts_status ts_evaluation_make_counts(ts_evaluation *result, const ts_quantizer_info *info, ts_error *err)
 {
-    for (int64_t i = 0; i < count; i++)
-        if (ids[i] >= 0 && ids[i] < codes)
-            counts[ids[i]]++;
+    size_t codes = (size_t)info->codes;
+    bool apart = info->groups > 1 && info->groups <= MAX_GROUPS && info->codes <= MAX_GROUP_COUNTS / info->groups;
+    result->groups = apart ? info->groups : 0;
+    result->counts = ts_calloc(codes, sizeof *result->counts);
+    if (apart)
+        result->group_counts = ts_calloc((size_t)info->groups * codes, sizeof *result->group_counts);
+    return result->counts && (result->group_counts || !apart)
+               ? TS_OK
+               : ts_out_of_memory(err, (size_t)(1 + result->groups) * codes * sizeof *result->counts);
 }
 
-static void add_counts(const evaluation *v, int64_t *counts)
+void ts_evaluation_count(ts_evaluation *result, const ts_quantizer_info *info, const int32_t *ids, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        if (ids[i] < 0 || ids[i] >= info->codes)
+            continue;
+        result->counts[ids[i]]++;
+        if (result->group_counts)
+            result->group_counts[i % info->groups * info->codes + ids[i]]++;
+    }
+}
+
+ts_usage ts_evaluation_group_usage(const ts_evaluation *result, int64_t group)
+{
+    return ts_usage_of(result->group_counts + group * result->usage.codes, result->usage.codes, 0);
+}
+
+static void add_counts(const evaluation *v, ts_evaluation *result)
 {
     if (!ts_present(v->program.ids))
         return;
     ts_program_get(v->program.program, v->program.ids, v->ids);
-    ts_count_ids(counts, v->e->tokenizer.info.codes, v->ids, ts_shape_count(ts_value_shape(v->program.ids)));
+    ts_evaluation_count(result, &v->e->tokenizer.info, v->ids, ts_shape_count(ts_value_shape(v->program.ids)));
 }
 
 static void add_parts(evaluation *v, ts_evaluation *result, int64_t count)
@@ -169,7 +195,7 @@ static ts_status add_batch(evaluation *v, const ts_batch *b, int64_t count, ts_e
     TS_TRY(ts_program_run(v->program.program, err));
     ts_program_get(v->program.program, v->program.y, v->y);
     add_errors(v, b->data, b->lengths, count);
-    add_counts(v, result->counts);
+    add_counts(v, result);
     add_parts(v, result, count);
     return TS_OK;
 }
@@ -177,15 +203,14 @@ static ts_status add_batch(evaluation *v, const ts_batch *b, int64_t count, ts_e
 static ts_status allocate(evaluation *v, int64_t batch, ts_evaluation *result, ts_error *err)
 {
     const ts_tokenizer *t = &v->e->tokenizer;
-    size_t items = (size_t)batch, codes = (size_t)t->info.codes, size = (size_t)ts_shape_count(t->item);
+    size_t items = (size_t)batch, size = (size_t)ts_shape_count(t->item);
     v->y = ts_calloc(items * size, sizeof *v->y);
     v->values = ts_calloc(items * (t->item.rank == 2 ? 2 * size : 1), sizeof *v->values);
     v->ids = ts_calloc(items * (size_t)(ts_shape_count(t->tokens) * t->info.groups), sizeof *v->ids);
     v->of = ts_calloc(items, sizeof *v->of);
-    result->counts = ts_calloc(codes, sizeof *result->counts);
-    return v->y && v->values && v->ids && v->of && result->counts
-               ? TS_OK
-               : ts_out_of_memory(err, codes * sizeof *result->counts);
+    if (!v->y || !v->values || !v->ids || !v->of)
+        return ts_out_of_memory(err, items * size * sizeof *v->y);
+    return ts_evaluation_make_counts(result, &t->info, err);
 }
 
 void ts_evaluation_finish(ts_evaluation *result, const ts_experiment *e, const ts_error_sums *sums,
@@ -290,6 +315,7 @@ ts_status ts_evaluate(ts_experiment *e, ts_split split, bool ema, int64_t sample
 void ts_evaluation_clear(ts_evaluation *result)
 {
     ts_free(result->counts);
+    ts_free(result->group_counts);
     ts_free(result->skips);
     *result = (ts_evaluation){0};
 }

@@ -21,7 +21,9 @@ typedef struct {
     const char *part_names[TS_MAX_TERMS];
     int part_count;
     ts_usage usage;
-    int64_t *counts; /* [K], owned: ts_evaluation_clear */
+    int64_t *counts;       /* [K], owned: ts_evaluation_clear */
+    int64_t groups;        /* ids per token that are counted apart as well; 0: one, or more than can be shown */
+    int64_t *group_counts; /* [groups, K], owned */
 
     int64_t frames;           /* of motion, in all items; 0: no motion */
     ts_motion_metrics motion; /* of motion whose columns are known, else NANs */
@@ -52,6 +54,9 @@ void ts_evaluation_motion(const ts_evaluation *v, ts_metric out[TS_MOTION_METRIC
 ts_status ts_evaluate(ts_experiment *e, ts_split split, bool ema, int64_t samples, float *originals, float *outputs,
                       ts_evaluation *result, ts_error *err);
 void ts_evaluation_clear(ts_evaluation *result);
+
+/* Of the ids of one group: of one layer of a residual quantizer. group is 0 ... result->groups - 1. */
+ts_usage ts_evaluation_group_usage(const ts_evaluation *result, int64_t group);
 
 /* Will ts_evaluate go by whole clips? */
 bool ts_evaluates_clips(const ts_experiment *e);

@@ -48,7 +48,7 @@ static ts_status add_clip(evaluation *v, const ts_clip *clip, ts_evaluation *res
     TS_TRY(ts_clips_forward(v->clips, clip->x, clip->cut.tokens, v->y, v->ids, &losses, err));
     ts_error_sums_add(&v->sums, v->e, clip->x, v->y, clip->cut.frames * v->e->motion.columns);
     ts_motion_sums_add_restored(&v->motion, &v->e->motion, v->y, clip->x, clip->cut.frames, v->values);
-    ts_count_ids(result->counts, t->info.codes, v->ids, clip->cut.tokens * t->info.groups);
+    ts_evaluation_count(result, &t->info, v->ids, clip->cut.tokens * t->info.groups);
     result->part_count = losses.count;
     for (int i = 0; i < losses.count; i++) {
         result->part_names[i] = losses.term[i].name;
@@ -107,9 +107,7 @@ ts_status ts_evaluate_clips(ts_experiment *e, ts_split split, bool ema, ts_evalu
     ts_clip_reader reader = {0};
     ts_clip_reader_options options = {.list = &list, .of = 1, .least_frames = least_frames(e)};
     ts_status status;
-    result->counts = ts_calloc((size_t)e->tokenizer.info.codes, sizeof *result->counts);
-    if (!result->counts)
-        return ts_out_of_memory(err, (size_t)e->tokenizer.info.codes * sizeof *result->counts);
+    TS_TRY(ts_evaluation_make_counts(result, &e->tokenizer.info, err));
     TS_GO(ts_experiment_clips(e, ts_split_name(split), &list, err));
     if (e->train->eval_limit && e->train->eval_limit < list.files.count)
         list.files.count = e->train->eval_limit;

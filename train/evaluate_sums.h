@@ -18,8 +18,11 @@ void ts_error_sums_merge(ts_error_sums *sums, const ts_error_sums *other);
 void ts_motion_sums_add_restored(ts_motion_sums *sums, const ts_motion *motion, const float *y, const float *x,
                                  int64_t frames, float *values);
 
-/* Ids of -1 (where z has a NaN) are no codes. */
-void ts_count_ids(int64_t *counts, int64_t codes, const int32_t *ids, int64_t count);
+/* Room for the counts of the ids, all together and group by group. Errors: out of memory. */
+ts_status ts_evaluation_make_counts(ts_evaluation *result, const ts_quantizer_info *info, ts_error *err);
+
+/* Adds ids [count / groups, groups]. Ids of -1 (where z has a NaN) are no codes. */
+void ts_evaluation_count(ts_evaluation *result, const ts_quantizer_info *info, const int32_t *ids, int64_t count);
 
 /* mse, l1, recon, loss (by result->parts, which are means already, and their weights), and usage. */
 void ts_evaluation_finish(ts_evaluation *result, const ts_experiment *e, const ts_error_sums *sums,

@@ -34,6 +34,19 @@ static void put_usage(json_t *line, const ts_usage *u)
     put_int(line, "tokens", u->tokens);
 }
 
+/* The same group by group, where a token has several ids. */
+static void put_groups(json_t *line, const ts_evaluation *v)
+{
+    json_t *used = json_array(), *perplexity = json_array();
+    for (int64_t g = 0; g < v->groups; g++) {
+        ts_usage u = ts_evaluation_group_usage(v, g);
+        json_array_append_new(used, json_integer(u.used));
+        json_array_append_new(perplexity, json_real(u.perplexity));
+    }
+    json_object_set_new(line, "used_by_group", used);
+    json_object_set_new(line, "perplexity_by_group", perplexity);
+}
+
 static size_t print(json_t *object, char line[TS_METRICS_LINE_BYTES])
 {
     size_t n = object ? json_dumpb(object, line, TS_METRICS_LINE_BYTES - 2, JSON_REAL_PRECISION(DIGITS)) : 0;
@@ -97,6 +110,8 @@ size_t ts_metrics_evaluation(int64_t step, ts_split split, const ts_evaluation *
         put_real(o, "ssim", v->ssim);
     }
     put_usage(o, &v->usage);
+    if (v->groups)
+        put_groups(o, v);
     put_int(o, "items", v->items);
     json_object_set_new(o, "best", json_boolean(best));
     return print(o, line);

@@ -165,6 +165,49 @@ Test(train_evaluate, parts_are_named)
     ts_experiment_close(&e);
 }
 
+/* Ids of each place in a token are counted by themselves as well: 2 codebooks of a grid, 3 layers of another. */
+static void expect_groups(const char *quantizer, int64_t groups)
+{
+    int64_t counts[8][K] = {{0}};
+    int32_t ids[512];
+    ts_experiment e = open_experiment(quantizer, NULL);
+    ts_evaluation v = must_evaluate(&e, TS_SPLIT_VAL);
+    ts_inference f;
+    passed p;
+    cr_assert_eq(v.groups, groups);
+    cr_assert_eq(ts_inference_open(&f, &e, TS_FORWARD, 1, false, &err), TS_OK, "%s", err.text);
+    int64_t count = ts_shape_count(ts_value_shape(f.ids));
+    cr_assert(count > 0 && count <= 512 && count % groups == 0);
+    for (int64_t i = 0; i < ITEMS; i++) {
+        cr_assert_eq(ts_dataset_read(e.val_data, i, 0, p.x, &err), TS_OK, "%s", err.text);
+        ts_program_set(f.program, f.x, p.x);
+        cr_assert_eq(ts_program_run(f.program, &err), TS_OK, "%s", err.text);
+        ts_program_get(f.program, f.ids, ids);
+        for (int64_t k = 0; k < count; k++)
+            counts[k % groups][ids[k]]++;
+    }
+    for (int64_t g = 0; g < groups; g++) {
+        ts_usage want = ts_usage_of(counts[g], K, 0), found = ts_evaluation_group_usage(&v, g);
+        cr_expect(found.used == want.used && found.tokens == ITEMS * count / groups, "group %d", (int)g);
+        cr_expect_eq(found.perplexity, want.perplexity);
+        cr_expect_arr_eq(v.group_counts + g * K, counts[g], sizeof counts[g]);
+    }
+    ts_inference_close(&f);
+    ts_evaluation_clear(&v);
+    ts_experiment_close(&e);
+}
+
+Test(train_evaluate, groups_by_themselves)
+{
+    expect_groups("kind: finite_scalar, levels: [4, 3], codebooks: 2", 2);
+    expect_groups("kind: residual_finite_scalar, levels: [4, 3], layers: 3", 3);
+    ts_experiment e = open_experiment(FINITE, NULL);
+    ts_evaluation v = must_evaluate(&e, TS_SPLIT_VAL);
+    cr_expect(v.groups == 0 && !v.group_counts);
+    ts_evaluation_clear(&v);
+    ts_experiment_close(&e);
+}
+
 /* Batches of any size, a program for the rest, and no thread change what comes out. */
 Test(train_evaluate, batch_and_threads_change_nothing)
 {

@@ -185,7 +185,9 @@ Test(train_report, line_of_an_evaluation)
                        .parts = {0.03},
                        .part_names = {"commitment"},
                        .part_count = 1,
-                       .usage = ts_usage_of((int64_t[]){1, 1}, 2, 0)};
+                       .usage = ts_usage_of((int64_t[]){3, 1}, 2, 0),
+                       .groups = 2,
+                       .group_counts = (int64_t[]){1, 1, 2, 0}};
     cr_assert_eq(ts_report_evaluation(report, 20, TS_SPLIT_VAL, &v, true, NULL), TS_OK);
     ts_report_close(report);
     const json_t *o = object_of(run, "metrics.jsonl");
@@ -198,7 +200,12 @@ Test(train_report, line_of_an_evaluation)
     expect_real(o, "l1", 0.2);
     cr_expect(json_is_null(json_object_get(o, "psnr")), "infinity is null");
     expect_real(o, "ssim", 0.9);
-    expect_real(o, "perplexity", 2);
+    expect_real(o, "perplexity", exp(-0.75 * log(0.75) - 0.25 * log(0.25)));
+    for (size_t g = 0; g < 2; g++) {
+        double perplexity = json_real_value(json_array_get(json_object_get(o, "perplexity_by_group"), g));
+        cr_expect_eq(json_integer_value(json_array_get(json_object_get(o, "used_by_group"), g)), g ? 1 : 2);
+        cr_expect(fabs(perplexity - (g ? 1 : 2)) < 1e-9);
+    }
     cr_expect_eq(json_integer_value(json_object_get(o, "items")), 100);
     cr_expect(json_is_true(json_object_get(o, "best")));
 }
