@@ -50,6 +50,8 @@ static bool show_quantity(const char *name, double value, FILE *out)
         show_scaled(value, byte_rate, 1000, out);
     else if (ends(name, "flops"))
         show_scaled(value, flops, 1000, out);
+    else if (ends(name, "_per_s"))
+        fprintf(out, "%.4g/s", value);
     else if (ends(name, "_ms"))
         fprintf(out, "%.3g ms", value);
     else if (ends(name, "_s"))

@@ -1,104 +1,11 @@
 /* tessera plan: what a config costs, known from its graphs before anything is trained. */
-#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "core/text.h"
 #include "train/answer.h"
 #include "train/commands.h"
-#include "train/data_kinds.h"
+#include "train/item_shape.h"
 #include "train/programs.h"
 #include "train/rates.h"
-
-/* --- the shape of an item ----------------------------------------------------------------------------------------- */
-
-/* "28x28x1", "64x263" */
-static ts_status parse_item(const char *text, ts_shape *item, ts_error *err)
-{
-    *item = (ts_shape){0};
-    char *end = (char *)text;
-    bool good = true, more = true;
-    for (; good && more && item->rank < 3; more = *end == 'x') {
-        int64_t n = strtoll(item->rank ? end + 1 : end, &end, 10);
-        good = n >= 1 && n <= 1 << 20;
-        item->dim[item->rank++] = n;
-    }
-    if (good && item->rank > 1 && *end == '\0')
-        return TS_OK;
-    return ts_fail(err, TS_ERR_USAGE,
-                   "option --item: expected HxWxC, such as 28x28x1, or TxC, such as 64x263, found '%s'",
-                   TS_SHOWN(text));
-}
-
-/* Where the options of the data tell it. */
-static bool item_of_options(const ts_config *config, ts_shape *item, ts_range *range)
-{
-    const ts_dataset_kind *kind = ts_dataset_kinds[ts_config_kind(config, "data")];
-    const void *options = ts_config_options(config, "data");
-    if (kind == &ts_dataset_shapes) {
-        const ts_data_shapes_options *o = options;
-        *item = ts_shape_of(o->size, o->size, o->channels);
-        *range = (ts_range)o->range;
-    } else if (kind == &ts_dataset_cifar) {
-        const ts_data_cifar_options *o = options;
-        *item = ts_shape_of(32, 32, 3);
-        *range = (ts_range)o->range;
-    } else if (kind == &ts_dataset_folder) {
-        const ts_data_folder_options *o = options;
-        *item = ts_shape_of(o->size, o->size, o->gray ? 1 : 3);
-        *range = (ts_range)o->range;
-    } else if (kind == &ts_dataset_motion) {
-        const ts_data_motion_options *o = options;
-        *item = ts_shape_of(o->window, o->columns);
-    } else if (kind == &ts_dataset_chains) {
-        const ts_data_chains_options *o = options;
-        *item = ts_shape_of(o->window, TS_CHAINS_COLUMNS);
-    } else {
-        return false;
-    }
-    return item->dim[item->rank - 1] > 0; /* columns: 0 leaves them to the data */
-}
-
-/* Motion's options tell it where they name a layout or the number of columns. */
-static ts_status motion_of_options(ts_experiment *e, ts_shape *item, ts_error *err)
-{
-    const ts_data_motion_options *o = ts_config_options(e->config, "data");
-    ts_motion motion = {0};
-    if (ts_dataset_kinds[ts_config_kind(e->config, "data")] == &ts_dataset_motion)
-        TS_TRY(ts_data_motion_describe(&motion, o, err));
-    if (motion.columns) {
-        *item = ts_shape_of(o->window, motion.columns);
-        e->motion = motion;
-    }
-    return TS_OK;
-}
-
-/* From --item, from the options, from the data itself; where that is not there (yet), an IDX set is taken for one of
- * MNIST's family. *source says which. */
-static ts_status find_item(ts_experiment *e, const char *typed, const char **source, ts_error *err)
-{
-    ts_shape item = {0};
-    ts_range range = TS_RANGE_SIGNED;
-    *source = typed ? "--item" : "the config";
-    if (!typed)
-        TS_TRY(motion_of_options(e, &item, err));
-    if (typed)
-        TS_TRY(parse_item(typed, &item, err));
-    else if (!item.rank && !item_of_options(e->config, &item, &range)) {
-        *source = "the data";
-        ts_status status = ts_experiment_open_data(e, TS_SPLIT_TRAIN, err);
-        if (status == TS_OK)
-            return TS_OK;
-        if (status != TS_ERR_DATA || ts_dataset_kinds[ts_config_kind(e->config, "data")] != &ts_dataset_idx)
-            return ts_error_prefix(err, "the shape of an item is in the data (or give it: --item 28x28x1)");
-        *source = "assumed, as MNIST has it: the data cannot be read (else give --item)";
-        item = ts_shape_of(28, 28, 1);
-    }
-    return ts_experiment_set_item(e, item, range, err);
-}
-
-/* --- the answer --------------------------------------------------------------------------------------------------- */
 
 static json_t *parameters(const ts_store *store)
 {
@@ -229,7 +136,7 @@ static ts_status plan(ts_experiment *e, const ts_arguments *a, ts_error *err)
     ts_rates rates;
     int64_t batch = e->train->eval_batch ? e->train->eval_batch : e->train->batch;
     const char *source;
-    TS_TRY(find_item(e, ts_arguments_text(a, "item"), &source, err));
+    TS_TRY(ts_item_find(e, ts_arguments_text(a, "item"), &source, err));
     TS_TRY(ts_training_open(&training, e, err));
     ts_status status = ts_inference_open(&inference, e, TS_FORWARD, batch, false, err);
     if (status == TS_OK && ts_arguments_flag(a, "nodes"))

@@ -79,7 +79,7 @@ Test(train_commands, help_of_every_command)
         }
         outcome_free(&o);
     }
-    cr_assert_eq(commands, 12);
+    cr_assert_eq(commands, 13);
     char *all = OUTPUT("--help");
     for (const ts_command *c = ts_tessera.commands; c->name; c++)
         cr_expect(strstr(all, c->name));
@@ -274,6 +274,34 @@ Test(train_commands, plan_reads_no_data)
     EXPECT_PARTS(text, "[28, 28, 1]", "assumed, as MNIST has it");
     free(text);
     REFUSED(3, "--item", "plan", config, "data.kind=hdf5", "data.path=/nowhere");
+}
+
+Test(train_commands, bench)
+{
+    const char *config = tiny_config(&folder);
+    json_t *root = JSON("bench", config, "--steps", "4", "--json"), *ops = json_object_get(root, "ops"), *op;
+    const json_t *step = json_object_get(root, "step");
+    const char *name;
+    double shares = 0, floors = 0;
+    cr_expect_eq(integer(step, "measured"), 4);
+    cr_expect_leq(number(step, "lowest_ms"), number(step, "median_ms"));
+    cr_expect_leq(number(step, "median_ms"), number(step, "highest_ms"));
+    cr_expect_float_eq(number(root, "steps_per_s") * number(step, "median_ms"), 1000, 1e-3);
+    json_object_foreach(ops, name, op)
+    {
+        shares += number(op, "share");
+        floors += number(op, "floor_ms");
+    }
+    cr_expect_float_eq(shares, 1, 1e-6);
+    cr_expect_float_eq(floors, number(root, "floor_ms"), 1e-6 * floors);
+    cr_expect_gt(integer(json_object_get(ops, "conv"), "count"), 0);
+    cr_expect_geq(number(json_object_get(root, "memory"), "process_peak_bytes"),
+                  number(json_object_get(root, "memory"), "arena_bytes"));
+    json_decref(root);
+    char *text = OUTPUT("bench", config, "train.accumulate=2", "train.batch=4", "--steps", "1");
+    EXPECT_PARTS(text, "steps_per_s", "floor, ms", "conv_dw", "adamw");
+    free(text);
+    REFUSED(2, "steps", "bench", config, "--steps", "0");
 }
 
 Test(train_commands, inspect)
