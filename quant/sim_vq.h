@@ -16,10 +16,4 @@ typedef struct {
     double codebook;    /* weight of mean((e - sg(z))^2), which moves the matrix */
 } ts_sim_vq_options;
 
-/* The rotation trick (Fifty et al. 2024): the value of `code`, and for z the gradient of the rotation and stretching
- * that takes it there, which count as constant. z, code  [N, D] grad     dz = l (g - 2 r (r.g) + 2 u (q.g)),  u =
- * z/|z|, q = code/|code|, r = (u + q)/|u + q|, l = |code|/|z|; lengths at least 1e-6. dz = g where u.q < -0.99: r has
- * no direction there. dcode = 0 */
-ts_value ts_rotate_to(ts_value z, ts_value code);
-
 #endif

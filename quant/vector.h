@@ -1,6 +1,6 @@
 /* Vector quantization: the nearest row of a learned codebook. Three kinds, by what moves the codebook:
  *   vector        gradient of the codebook loss (van den Oord et al. 2017; zalando's and T2M-GPT's Quantizer)
- *   vector_ema    moving averages of counts and sums with Laplace smoothing (zalando, sonnet)
+ *   vector_ema    moving averages of counts and sums with Laplace smoothing (zalando, sonnet, lucidrains)
  *   vector_reset  T2M-GPT's family: moving averages without smoothing and / or dead codes replaced by rows of the batch
  * The nearest code is a tiled product with a running argmin (autograd/nearest.h): no N x K matrix exists. */
 #ifndef TS_QUANT_VECTOR_H
@@ -18,11 +18,19 @@ typedef struct {
     double commitment;  /* weight of mean((z - sg(e))^2) */
     double codebook;    /* weight of mean((e - sg(z))^2) */
     int init;           /* ts_codebook_init: uniform in +-1/K, or N(0, 1) */
+    bool rotation;      /* the gradient to z is turned as the code is (rotation.h), else straight-through */
 } ts_vector_options;
+
+/* Two published conventions of the same averages. ZALANDO: counts start at 0, sums at a draw of their own, smoothed
+ * counts are stored back. LUCIDRAINS: counts start at 1, sums at the codebook; smoothing is only what sums are divided
+ * by. */
+typedef enum { TS_AVERAGES_ZALANDO, TS_AVERAGES_LUCIDRAINS } ts_averages;
 
 typedef struct {
     int64_t codes, dim;
     double commitment, decay, epsilon;
+    int averages; /* ts_averages */
+    bool rotation;
 } ts_vector_ema_options;
 
 typedef struct {
@@ -31,6 +39,7 @@ typedef struct {
     bool ema;   /* codebook = moving sums over moving counts; else only resets change it */
     bool reset; /* a code with a count below `threshold` takes a row of the batch */
     double threshold;
+    bool rotation;
 } ts_vector_reset_options;
 
 #endif

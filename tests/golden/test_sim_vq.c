@@ -8,7 +8,6 @@
 #include "quant/sim_vq.h"
 #include "tests/golden/bench.h"
 #include "tests/golden/walk.h"
-#include "tests/support/shared.h"
 
 static void training(golden_bench *b, const ts_sim_vq_options *o)
 {
@@ -72,39 +71,11 @@ Test(golden_sim_vq, own)
     golden_expect_own("sim_vq.h5", "cpu", 4, check);
 }
 
-/* The cases of a file whose name starts so, on one device. */
-static int check_named(const char *path, const char *start, const char *name)
-{
-    ts_error err = {0};
-    ts_device *device;
-    golden_file file;
-    golden_case *c = ts_alloc(sizeof *c);
-    int checked = 0;
-    cr_assert_eq(ts_device_open(name, 2, &device, &err), TS_OK, "%s", err.text);
-    golden_file_open(&file, path);
-    for (int64_t i = 0; c && i < file.cases.count; i++) {
-        if (strncmp(file.cases.entry[i].name, start, strlen(start)) != 0)
-            continue;
-        golden_case_open(c, &file, i);
-        check(c, device);
-        cr_expect(golden_case_close(c), "%s, %s: %s", name, file.cases.entry[i].name, c->failure);
-        checked++;
-    }
-    golden_file_close(&file);
-    ts_free(c);
-    ts_device_close(device);
-    return checked;
-}
-
 Test(golden_sim_vq, shared)
 {
-    const char *path = shared_path("golden/vq_lucidrains.h5");
-    if (!path) {
-        skip_counted("no such golden file in the shared folder");
-        return;
-    }
-    cr_assert_eq(check_named(path, "simvq", "ref"), 2);
-    cr_assert_eq(check_named(path, "simvq", "cpu"), 2);
+    static const char *const cases[] = {"simvq", "simvq_ste", NULL};
+    golden_expect_shared_cases("vq_lucidrains.h5", "ref", cases, check);
+    golden_expect_shared_cases("vq_lucidrains.h5", "cpu", cases, check);
 }
 
 static bool is_result(const golden_case *c, const char *path)

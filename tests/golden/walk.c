@@ -9,7 +9,16 @@
 
 #include "tests/support/shared.h"
 
-golden_verdict golden_walk(const char *path, const char *device_name, golden_check check)
+static bool is_named(const char *name, const char *const *names)
+{
+    for (; names && *names; names++)
+        if (strcmp(name, *names) == 0)
+            return true;
+    return !names;
+}
+
+/* The cases of these names, NULL: all. */
+static golden_verdict walk(const char *path, const char *device_name, const char *const *names, golden_check check)
 {
     golden_verdict v = {0};
     ts_error err = {0};
@@ -20,6 +29,8 @@ golden_verdict golden_walk(const char *path, const char *device_name, golden_che
     cr_assert_eq(ts_device_open(device_name, 2, &device, &err), TS_OK, "%s", err.text);
     golden_file_open(&file, path);
     for (int64_t i = 0; i < file.cases.count; i++) {
+        if (!is_named(file.cases.entry[i].name, names))
+            continue;
         golden_case_open(c, &file, i);
         check(c, device);
         v.cases++;
@@ -35,24 +46,49 @@ golden_verdict golden_walk(const char *path, const char *device_name, golden_che
     return v;
 }
 
-void golden_expect(const char *path, const char *device, int64_t least, golden_check check)
+golden_verdict golden_walk(const char *path, const char *device, golden_check check)
 {
-    golden_verdict v = golden_walk(path, device, check);
+    return walk(path, device, NULL, check);
+}
+
+static void expect(golden_verdict v, const char *path, const char *device, int64_t least)
+{
     cr_expect_eq(v.failed, 0, "%lld of %lld cases of %s fail on %s, first %s", (long long)v.failed, (long long)v.cases,
                  path, device, v.first);
     cr_expect_geq(v.cases, least, "%s holds %lld cases, expected at least %lld", path, (long long)v.cases,
                   (long long)least);
 }
 
-void golden_expect_shared(const char *name, const char *device, int64_t least, golden_check check)
+void golden_expect(const char *path, const char *device, int64_t least, golden_check check)
+{
+    expect(golden_walk(path, device, check), path, device, least);
+}
+
+static const char *shared_file(const char *name)
 {
     char relative[256];
     snprintf(relative, sizeof relative, "golden/%s", name);
     const char *path = shared_path(relative);
+    if (!path)
+        skip_counted("no such golden file in the shared folder");
+    return path;
+}
+
+void golden_expect_shared(const char *name, const char *device, int64_t least, golden_check check)
+{
+    const char *path = shared_file(name);
     if (path)
         golden_expect(path, device, least, check);
-    else
-        skip_counted("no such golden file in the shared folder");
+}
+
+void golden_expect_shared_cases(const char *name, const char *device, const char *const *cases, golden_check check)
+{
+    const char *path = shared_file(name);
+    int64_t least = 0;
+    while (cases[least])
+        least++;
+    if (path)
+        expect(walk(path, device, cases, check), path, device, least);
 }
 
 void golden_expect_own(const char *name, const char *device, int64_t least, golden_check check)

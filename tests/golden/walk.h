@@ -24,6 +24,9 @@ void golden_expect(const char *path, const char *device, int64_t least, golden_c
 /* The same for golden/NAME of the shared folder; a counted skip where it is absent. */
 void golden_expect_shared(const char *name, const char *device, int64_t least, golden_check check);
 
+/* The same for the cases of these names (NULL-terminated), all of which must be there. */
+void golden_expect_shared_cases(const char *name, const char *device, const char *const *cases, golden_check check);
+
 /* The same for tests/golden/NAME of the project. */
 void golden_expect_own(const char *name, const char *device, int64_t least, golden_check check);
 

@@ -10,6 +10,7 @@
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "core/random.h"
+#include "quant/rotation.h"
 #include "tests/quant/quant_rig.h"
 
 static void expect_round_trip(const ts_sim_vq_options *o)

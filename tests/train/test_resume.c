@@ -82,6 +82,8 @@ static const char *const quantizers[] = {
     "kind: spherical, bits: 8, group: 4, dim: 6",
     "kind: sim_vq, codes: 16, dim: 4",
     "kind: residual_finite_scalar, levels: [4, 3], layers: 4, dim: 5, dropout: 1",
+    "kind: vector, codes: 16, dim: 4, rotation: true",
+    "kind: vector_ema, codes: 16, dim: 4, averages: lucidrains, rotation: true",
 };
 
 static void resume_is_exact(const char *quantizer, const char *extra, int threads)
