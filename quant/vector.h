@@ -21,6 +21,9 @@ typedef struct {
     bool rotation;      /* the gradient to z is turned as the code is (rotation.h), else straight-through */
 } ts_vector_options;
 
+/* How the codebook of vector_ema (NORMAL, KMEANS) and of vector_reset (ROWS, KMEANS) starts. */
+typedef enum { TS_FIRST_NORMAL = 0, TS_FIRST_ROWS = 0, TS_FIRST_KMEANS = 1 } ts_first_codes;
+
 /* Two published conventions of the same averages. ZALANDO: counts start at 0, sums at a draw of their own, smoothed
  * counts are stored back. LUCIDRAINS: counts start at 1, sums at the codebook; smoothing is only what sums are divided
  * by. */
@@ -31,6 +34,10 @@ typedef struct {
     double commitment, decay, epsilon;
     int averages; /* ts_averages */
     bool rotation;
+    bool cosine;   /* z and codes have length 1, the nearest is the one with the largest cosine */
+    double expire; /* a code with a count below this share of the tokens per code takes a row of the batch; 0: none */
+    int init;      /* ts_first_codes */
+    int64_t kmeans_rounds;
 } ts_vector_ema_options;
 
 typedef struct {
@@ -40,6 +47,8 @@ typedef struct {
     bool reset; /* a code with a count below `threshold` takes a row of the batch */
     double threshold;
     bool rotation;
+    int init; /* ts_first_codes */
+    int64_t kmeans_rounds;
 } ts_vector_reset_options;
 
 #endif

@@ -1,9 +1,13 @@
 #include "quant/vector.h"
 
+#include <math.h>
+
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "quant/codebook.h"
+#include "quant/kmeans.h"
 
+static const char *const inits[] = {"normal", "kmeans", NULL};
 static const char *const conventions[] = {"zalando", "lucidrains", NULL};
 
 #define FIELD(member) offsetof(ts_vector_ema_options, member)
@@ -32,6 +36,26 @@ static const ts_option ema_options[] = {
      .help =
          "zalando: counts from 0, smoothed ones are stored; lucidrains: from 1, sums from the codebook, not stored"},
     TS_ROTATION(ts_vector_ema_options),
+    {.name = "cosine",
+     .type = TS_OPTION_BOOL,
+     .offset = FIELD(cosine),
+     .fallback = "false",
+     .help = "z and codes are brought to length 1 (lucidrains' use_cosine_sim)",
+     .alias = "use_cosine_sim"},
+    {.name = "expire",
+     .type = TS_OPTION_REAL,
+     .offset = FIELD(expire),
+     .fallback = "0",
+     .min = 0,
+     .max = 1,
+     .help = "a code whose count falls below this share of the tokens per code takes a row of the batch; 0: none does"},
+    {.name = "init",
+     .type = TS_OPTION_CHOICE,
+     .offset = FIELD(init),
+     .fallback = "normal",
+     .choices = inits,
+     .help = "first codebook: N(0, 1), or k-means on the first batch (lucidrains' kmeans_init)"},
+    TS_KMEANS_ROUNDS_OPTION(ts_vector_ema_options),
     {0},
 };
 #undef FIELD
@@ -45,21 +69,40 @@ static const ts_option_table ema_table = {
 static ts_status ema_info(const void *options, ts_quantizer_info *info, ts_error *err)
 {
     const ts_vector_ema_options *o = options;
-    (void)err;
+    TS_TRY(ts_kmeans_check("vector_ema", o->init == TS_FIRST_KMEANS, o->kmeans_rounds, err));
+    if (o->expire > 0 && o->decay == 1)
+        return ts_fail(err, TS_ERR_USAGE,
+                       "vector_ema: decay is 1, so that no count ever moves, and expire is %g; set decay below 1, or "
+                       "leave expire out",
+                       o->expire);
     *info = (ts_quantizer_info){.codes = o->codes, .width = o->dim, .groups = 1};
     return TS_OK;
 }
 
-/* ts_averages says how they start. */
+/* ts_averages says how they start. With cosine of about length 1. */
 static ts_codebook_state ema_state(ts_scope s, const ts_vector_ema_options *o)
 {
     ts_dtype real = ts_graph_real(s.graph);
     ts_shape shape = ts_shape_of(o->codes, o->dim);
     bool one = o->averages == TS_AVERAGES_LUCIDRAINS;
-    ts_init sum = one ? TS_COPY_OF(ts_scope_path(s, "codebook")) : TS_NORMAL(0, 1);
-    return (ts_codebook_state){.codebook = ts_state(s, "codebook", real, shape, TS_NORMAL(0, 1)),
+    ts_init first = TS_NORMAL(0, o->cosine ? 1 / sqrt((double)o->dim) : 1);
+    ts_init sum = one ? TS_COPY_OF(ts_scope_path(s, "codebook")) : first;
+    return (ts_codebook_state){.codebook = ts_state(s, "codebook", real, shape, first),
                                .count = ts_state(s, "count", real, ts_shape_of(o->codes), one ? TS_ONES : TS_ZEROS),
                                .sum = ts_state(s, "sum", real, shape, sum)};
+}
+
+/* Length 1 with cosine. */
+static ts_value of_length(ts_value x, const ts_vector_ema_options *o)
+{
+    return o->cosine ? ts_l2_normalize(x, 1e-6) : x;
+}
+
+/* What dead codes become after the step: where no row of the micro-batch counts, what they are. */
+static ts_value rows_for_dead(ts_scope s, const ts_lookup *l, const ts_vector_ema_options *o)
+{
+    ts_value rows = of_length(ts_drawn_rows(s, l->rows, l->mask, o->codes), o);
+    return l->mask.graph ? ts_where(ts_sum_all(l->mask), rows, l->codebook) : rows;
 }
 
 static void ema_build(ts_scope s, const void *options, ts_value z, ts_quantized *out)
@@ -68,17 +111,31 @@ static void ema_build(ts_scope s, const void *options, ts_value z, ts_quantized 
     ts_lookup l;
     ts_enter(s);
     ts_codebook_state state = ema_state(s, o);
-    if (!ts_look_up(s, state.codebook, z, o->rotation, out, &l))
+    if (!ts_look_up(s, of_length(state.codebook, o), of_length(z, o), o->rotation, out, &l))
         return;
     ts_commitment_loss(out, &l, o->commitment);
-    if (s.mode == TS_TRAIN)
-        ts_batch_statistics(out, &l);
+    if (s.mode != TS_TRAIN)
+        return;
+    ts_batch_statistics(out, &l);
+    if (o->expire > 0)
+        ts_quantized_statistic(out, "rows", rows_for_dead(s, &l, o), false);
+}
+
+static void ema_init(ts_scope s, const void *options, ts_value z)
+{
+    const ts_vector_ema_options *o = options;
+    ts_enter(s);
+    if (o->init != TS_FIRST_KMEANS)
+        return;
+    ts_codebook_state state = ema_state(s, o);
+    ts_value rows = of_length(ts_rows(z), o);
+    ts_codebook_start(&state, ts_kmeans(s, rows, ts_mask_of_rows(s), o->codes, o->kmeans_rounds, o->cosine));
 }
 
 static ts_value ema_decode(ts_scope s, const void *options, ts_value ids)
 {
     ts_enter(s);
-    return ts_code_rows(ema_state(s, options).codebook, ids);
+    return ts_code_rows(of_length(ema_state(s, options).codebook, options), ids);
 }
 
 /* (n + eps) / (sum n + K eps) * sum n */
@@ -86,6 +143,17 @@ static ts_value smoothed(ts_value count, const ts_vector_ema_options *o)
 {
     ts_value total = ts_sum_all(count), share = ts_affine(total, 1, (double)o->codes * o->epsilon);
     return ts_mul(ts_div(ts_affine(count, 1, o->epsilon), share), total);
+}
+
+/* A code with a count below the threshold becomes its row, and so do its averages: as if it had had that row so often.
+ * Without that the next step would take the code back to where it was. */
+static void expire(ts_codebook_state *next, const ts_value *statistics, const ts_vector_ema_options *o)
+{
+    ts_value rows = statistics[2], threshold = ts_scale(ts_sum_all(statistics[0]), o->expire / (double)o->codes);
+    ts_value dead = ts_column(ts_greater(threshold, next->count));
+    next->codebook = ts_where(dead, rows, next->codebook);
+    next->sum = ts_where(dead, ts_mul(rows, threshold), next->sum);
+    next->count = ts_maximum(next->count, threshold);
 }
 
 /* n <- decay n + (1 - decay) c; m <- decay m + (1 - decay) S; e = m / smoothed(n). Zalando's n is the smoothed one. */
@@ -96,10 +164,14 @@ static void ema_update(ts_scope s, const void *options, const ts_value *statisti
     ts_codebook_state state = ema_state(s, o);
     ok = ts_ok_with_tokens(ok, statistics[0]);
     ts_value count = ts_moved(state.count, statistics[0], o->decay), smooth = smoothed(count, o);
-    ts_value sum = ts_moved(state.sum, statistics[1], o->decay);
-    ts_assign(state.codebook, ts_div(sum, ts_column(smooth)), ok);
-    ts_assign(state.count, o->averages == TS_AVERAGES_ZALANDO ? smooth : count, ok);
-    ts_assign(state.sum, sum, ok);
+    ts_codebook_state next = {.count = o->averages == TS_AVERAGES_ZALANDO ? smooth : count,
+                              .sum = ts_moved(state.sum, statistics[1], o->decay)};
+    next.codebook = of_length(ts_div(next.sum, ts_column(smooth)), o);
+    if (o->expire > 0)
+        expire(&next, statistics, o);
+    ts_assign(state.codebook, next.codebook, ok);
+    ts_assign(state.count, next.count, ok);
+    ts_assign(state.sum, next.sum, ok);
 }
 
 const ts_quantizer_kind ts_vector_ema_kind = {
@@ -108,8 +180,12 @@ const ts_quantizer_kind ts_vector_ema_kind = {
     .info = ema_info,
     .build = ema_build,
     .decode = ema_decode,
+    .init = ema_init,
     .update = ema_update,
     .formulas = "k = argmin |z - e_k|^2; out = z + sg(e_k - z); loss = commitment * mean((z - sg(e_k))^2)\n"
+                "init: kmeans: e the centres of the first batch, n their counts, m = n e\n"
                 "after the step: n = decay*n + (1-decay)*count; s = (n + eps)/(sum n + K*eps) * sum n\n"
-                "                m = decay*m + (1-decay)*sum of rows; e = m / s; averages: zalando: n = s\n",
+                "                m = decay*m + (1-decay)*sum of rows; e = m / s; averages: zalando: n = s\n"
+                "cosine: z, e and the rows have length 1\n"
+                "expire: where n < t = expire * tokens / K: e a row of the batch, n = t, m = t e\n",
 };

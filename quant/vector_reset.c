@@ -1,12 +1,13 @@
 #include "quant/vector.h"
 
-#include <math.h>
-
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "quant/codebook.h"
+#include "quant/kmeans.h"
 
 /* T2M-GPT's QuantizeEMAReset, QuantizeEMA (reset: false) and QuantizeReset (ema: false). */
+
+static const char *const inits[] = {"rows", "kmeans", NULL};
 
 #define FIELD(member) offsetof(ts_vector_reset_options, member)
 static const ts_option reset_options[] = {
@@ -38,6 +39,13 @@ static const ts_option reset_options[] = {
      .max = 1e9,
      .help = "a code with a (moving) count below this is dead, in tokens per step"},
     TS_ROTATION(ts_vector_reset_options),
+    {.name = "init",
+     .type = TS_OPTION_CHOICE,
+     .offset = FIELD(init),
+     .fallback = "rows",
+     .choices = inits,
+     .help = "first codebook, from the first batch: its first rows (T2M-GPT), or k-means (lucidrains)"},
+    TS_KMEANS_ROUNDS_OPTION(ts_vector_reset_options),
     {0},
 };
 #undef FIELD
@@ -55,6 +63,7 @@ static ts_status reset_info(const void *options, ts_quantizer_info *info, ts_err
         return ts_fail(err, TS_ERR_USAGE,
                        "vector_reset: ema and reset are both off, so that nothing would ever move the "
                        "codebook; switch one on, or use kind vector");
+    TS_TRY(ts_kmeans_check("vector_reset", o->init == TS_FIRST_KMEANS, o->kmeans_rounds, err));
     *info = (ts_quantizer_info){.codes = o->codes, .width = o->dim, .groups = 1};
     return TS_OK;
 }
@@ -78,16 +87,7 @@ static ts_codebook_state reset_state(ts_scope s, const ts_vector_reset_options *
  * are is known only when the graph is run. */
 static ts_value rows_for_codes(ts_scope s, ts_value rows, ts_value mask, int64_t codes)
 {
-    ts_value tiled = ts_tile_rows(ts_stop_gradient(rows), mask, codes);
-    if (!ts_present(tiled) || (!mask.graph && ts_dim(rows, 0) >= codes))
-        return tiled;
-    if (!s.random.graph)
-        return ts_build_fail(s.graph, "vector_reset",
-                             "fewer rows than codes need random numbers, and the scope has none");
-    ts_value noise = ts_scale(ts_rand_normal(s.random, ts_value_shape(tiled)), 0.01 / sqrt((double)ts_dim(rows, 1)));
-    if (mask.graph)
-        noise = ts_mul(noise, ts_greater(ts_scalar(s.graph, (double)codes), ts_sum_all(mask)));
-    return ts_add(tiled, noise);
+    return ts_rows_apart(s, ts_tile_rows(ts_stop_gradient(rows), mask, codes), rows, mask);
 }
 
 /* What dead codes become after the step: where no row of the micro-batch counts, what they are. */
@@ -124,7 +124,12 @@ static void reset_init(ts_scope s, const void *options, ts_value z)
     const ts_vector_reset_options *o = options;
     ts_enter(s);
     ts_codebook_state state = reset_state(s, o);
-    ts_value first = rows_for_codes(s, ts_rows(z), ts_mask_of_rows(s), o->codes);
+    ts_value rows = ts_rows(z), mask = ts_mask_of_rows(s);
+    if (o->init == TS_FIRST_KMEANS) {
+        ts_codebook_start(&state, ts_kmeans(s, rows, mask, o->codes, o->kmeans_rounds, false));
+        return;
+    }
+    ts_value first = rows_for_codes(s, rows, mask, o->codes);
     ts_assign(state.codebook, first, TS_ABSENT);
     if (o->ema)
         ts_assign(state.sum, first, TS_ABSENT);
@@ -170,7 +175,7 @@ const ts_quantizer_kind ts_vector_reset_kind = {
     .init = reset_init,
     .update = reset_update,
     .formulas = "k = argmin |z - e_k|^2; out = z + sg(e_k - z); loss = commitment * mean((z - sg(e_k))^2)\n"
-                "first batch: e_i = row i (repeated with noise where there are fewer rows than codes)\n"
+                "first batch: e_i = row i (repeated with noise where there are fewer rows than codes); or k-means\n"
                 "after the step: n = decay*n + (1-decay)*count; m = decay*m + (1-decay)*sum of rows\n"
                 "                e_i = m_i / n_i where n_i >= threshold, else row i of the batch\n",
 };

@@ -185,7 +185,7 @@ static void check_steps(golden_case *c, ts_device *device, const vq_case *v)
     golden_graph_open(&g, &b, TS_TRAIN);
     golden_draws draws = build_step(&g, v);
     if (golden_graph_plan(&g)) {
-        if (v->kind->init) {
+        if (v->kind == &ts_vector_reset_kind) {
             initialise(&b, v);
         } else {
             golden_bench_load(&b, "codebook", "init/_embedding.weight");

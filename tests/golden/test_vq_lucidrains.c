@@ -2,6 +2,7 @@
  * the CPU kernels: three forward and backward passes with the state's update after each, and an evaluation. */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "autograd/differentiate.h"
 #include "autograd/node.h"
@@ -41,7 +42,6 @@ static void pass_over(golden_case *c)
     }
     golden_int_or(c, "seed", 0);
     golden_real_or(c, "commitment_weight", 1);
-    golden_int_or(c, "use_cosine_sim", 0);
     golden_attribute(c, "shape");
 }
 
@@ -87,7 +87,8 @@ static void expect_state(golden_graph *g, const subject *v)
     }
 }
 
-static void build_step(golden_graph *g, const subject *v)
+/* Returns the input for the rows that dead codes take, absent where none die. */
+static ts_value build_step(golden_graph *g, const subject *v)
 {
     ts_value x, statistics[TS_MAX_STATISTICS];
     if (golden_find(g->bench->c, "step0/in_mask"))
@@ -98,9 +99,13 @@ static void build_step(golden_graph *g, const subject *v)
     golden_bench_seal(g->bench);
     for (int i = 0; i < q.statistic_count; i++)
         statistics[i] = q.statistics[i].value;
+    ts_value rows = TS_ABSENT;
+    if (q.statistic_count == 3) /* in the place of our draw: fed with upstream's */
+        rows = statistics[2] = ts_input(g->scope.graph, "rows", TS_F32, ts_value_shape(statistics[2]));
     if (v->kind->update)
         v->kind->update(g->scope, v->options, statistics, TS_ABSENT);
     expect_state(g, v);
+    return rows;
 }
 
 static void evaluate(golden_bench *b, const subject *v)
@@ -115,13 +120,48 @@ static void evaluate(golden_bench *b, const subject *v)
     golden_graph_close(&g);
 }
 
+enum { MOST_CODES = 64 };
+
+/* Upstream's rows for dead codes: the j-th of them takes row perm[j] of the batch. Which are dead follows from the
+ * counts, which are moved here as the quantizer moves them. */
+static void feed_rows(golden_graph *g, const char *prefix, ts_value rows, double counts[MOST_CODES])
+{
+    golden_case *c = g->bench->c;
+    char path[3][64];
+    const char *names[3] = {"indices", "in_x", "sampled_rows/randperm_0"};
+    for (int i = 0; i < 3; i++)
+        snprintf(path[i], sizeof path[i], "%s%s", prefix, names[i]);
+    const ts_tensor *ids = golden_tensor(c, path[0]), *x = golden_tensor(c, path[1]), *perm = golden_tensor(c, path[2]);
+    double decay = golden_real(c, "decay"), threshold = golden_real(c, "threshold_ema_dead_code");
+    int64_t n = ts_shape_count(ids->shape), codes = ts_dim(rows, 0), dim = ts_dim(rows, 1), dead = 0;
+    float *host = ts_arena_alloc(&c->arena, (size_t)(codes * dim) * sizeof *host);
+    cr_assert(host && codes <= MOST_CODES && ts_shape_count(perm->shape) == n);
+    memset(host, 0, (size_t)(codes * dim) * sizeof *host);
+    for (int64_t k = 0; k < codes; k++)
+        counts[k] *= decay;
+    for (int64_t i = 0; i < n; i++)
+        counts[((const int32_t *)ids->data)[i]] += 1 - decay;
+    for (int64_t k = 0; k < codes; k++) {
+        if (counts[k] >= threshold - 1e-5)
+            continue;
+        counts[k] = threshold;
+        cr_assert_lt(dead, n);
+        const float *row = (const float *)x->data + ((const int32_t *)perm->data)[dead++] * dim;
+        memcpy(host + k * dim, row, (size_t)dim * sizeof *host);
+    }
+    ts_program_set(g->program, rows, host);
+}
+
 static void check_steps(golden_case *c, ts_device *device, const subject *v)
 {
     golden_bench b;
     golden_graph g;
+    double counts[MOST_CODES];
+    for (int k = 0; k < MOST_CODES; k++)
+        counts[k] = 1;
     golden_bench_open(&b, c, device);
     golden_graph_open(&g, &b, TS_TRAIN);
-    build_step(&g, v);
+    ts_value rows = build_step(&g, v);
     if (golden_graph_plan(&g)) {
         load(&b, "codebook", "init/embed");
         if (v->kind->update) {
@@ -131,12 +171,22 @@ static void check_steps(golden_case *c, ts_device *device, const subject *v)
         for (int step = 0; step < 3; step++) {
             char prefix[16];
             snprintf(prefix, sizeof prefix, "step%d/", step);
+            if (rows.graph)
+                feed_rows(&g, prefix, rows, counts);
             golden_graph_run(&g, prefix);
         }
         evaluate(&b, v);
     }
     golden_graph_close(&g);
     golden_bench_close(&b);
+}
+
+/* Upstream's threshold is in tokens per step. A millionth less, so that a count that rounds to the threshold is not
+ * below it on one side alone. */
+static double share_of_tokens(golden_case *c, int64_t codes)
+{
+    double tokens = (double)ts_shape_count(golden_tensor(c, "step0/indices")->shape);
+    return golden_real_or(c, "threshold_ema_dead_code", 0) * (1 - 1e-6) * (double)codes / tokens;
 }
 
 static void moving(golden_case *c, ts_device *device)
@@ -147,7 +197,9 @@ static void moving(golden_case *c, ts_device *device)
                                .decay = golden_real(c, "decay"),
                                .epsilon = golden_real(c, "eps"),
                                .averages = TS_AVERAGES_LUCIDRAINS,
-                               .rotation = golden_int(c, "rotation_trick")};
+                               .rotation = golden_int(c, "rotation_trick"),
+                               .cosine = golden_int_or(c, "use_cosine_sim", 0)};
+    o.expire = share_of_tokens(c, o.codes);
     check_steps(c, device, &(subject){&ts_vector_ema_kind, &o, 1});
 }
 
@@ -181,7 +233,8 @@ static void check(golden_case *c, ts_device *device)
 
 Test(golden_vq_lucidrains, shared)
 {
-    static const char *const cases[] = {"ema_rot", "ema_ste", "masked", "learnable", NULL};
+    static const char *const cases[] = {"ema_rot", "ema_ste",    "masked",    "learnable",
+                                        "cosine",  "cosine_ste", "dead_code", NULL};
     golden_expect_shared_cases("vq_lucidrains.h5", "ref", cases, check);
     golden_expect_shared_cases("vq_lucidrains.h5", "cpu", cases, check);
 }

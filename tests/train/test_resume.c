@@ -84,6 +84,8 @@ static const char *const quantizers[] = {
     "kind: residual_finite_scalar, levels: [4, 3], layers: 4, dim: 5, dropout: 1",
     "kind: vector, codes: 16, dim: 4, rotation: true",
     "kind: vector_ema, codes: 16, dim: 4, averages: lucidrains, rotation: true",
+    "kind: vector_ema, codes: 16, dim: 4, averages: lucidrains, cosine: true, init: kmeans, expire: 0.5, decay: 0.7",
+    "kind: vector_reset, codes: 16, dim: 4, init: kmeans, kmeans_rounds: 3",
 };
 
 static void resume_is_exact(const char *quantizer, const char *extra, int threads)
