@@ -6,6 +6,7 @@
 #include "quant/lookup_free.h"
 #include "quant/quantizer.h"
 #include "quant/residual_finite_scalar.h"
+#include "quant/residual_vector.h"
 #include "quant/sim_vq.h"
 #include "quant/spherical.h"
 #include "quant/vector.h"
@@ -19,6 +20,9 @@ const ts_quantizer_kind *const ts_quantizer_kinds[] = {
     &ts_spherical_kind,
     &ts_sim_vq_kind,
     &ts_residual_finite_scalar_kind,
+    &ts_residual_vector_kind,
+    &ts_residual_vector_ema_kind,
+    &ts_residual_vector_reset_kind,
     NULL,
 };
 

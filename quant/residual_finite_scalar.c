@@ -7,7 +7,6 @@
 #include "autograd/index.h"
 #include "autograd/mask.h"
 #include "autograd/node.h"
-#include "autograd/random.h"
 #include "autograd/shape.h"
 #include "autograd/surrogate.h"
 #include "core/fsq.h"
@@ -85,11 +84,7 @@ static ts_status info(const void *options, ts_quantizer_info *out, ts_error *err
     ts_fsq_opts opts = grid_opts(o);
     ts_fsq_table grid;
     TS_TRY(ts_fsq_table_init(&grid, &opts, err));
-    if (o->dropout && o->dropout >= o->layers)
-        return ts_fail(err, TS_ERR_USAGE,
-                       "dropout is %lld and layers is %lld, so that no layer is ever left out; expected dropout from 1 "
-                       "to layers - 1, or 0 for none",
-                       (long long)o->dropout, (long long)o->layers);
+    TS_TRY(ts_residual_check(o->layers, o->dropout, err));
     for (int i = 0; i < o->levels.count; i++)
         if ((double)o->layers * log2((double)o->levels.value[i]) > 24)
             return ts_fail(err, TS_ERR_USAGE,
@@ -125,17 +120,6 @@ static ts_value soft_clamp(ts_value x, const ts_residual_finite_scalar_options *
     return ts_mul(ts_tanh(ts_div(x, c)), c);
 }
 
-/* [1] how many layers this step uses; absent where it is all of them. */
-static ts_value layers_in_use(ts_scope s, const ts_residual_finite_scalar_options *o)
-{
-    if (!o->dropout || s.mode != TS_TRAIN)
-        return TS_ABSENT;
-    if (!s.random.graph)
-        return ts_build_fail(s.graph, "residual_finite_scalar", "dropout needs random numbers, and the scope has none");
-    ts_value more = ts_rand_index(s.random, ts_shape_of(1), o->layers - o->dropout + 1);
-    return ts_affine(ts_cast(more, ts_graph_real(s.graph)), 1, (double)o->dropout);
-}
-
 /* Codes 0 and ids -1 where `use` is 0. */
 static void leave_out(ts_fsq_result *r, ts_value use)
 {
@@ -144,22 +128,13 @@ static void leave_out(ts_fsq_result *r, ts_value use)
     r->ids = ts_where(use, r->ids, ts_constant(g, TS_I32, ts_shape_of(), &(int32_t){-1}));
 }
 
-/* Any number of values one behind the other along the last axis. */
-static ts_value join(const ts_value *x, int count)
-{
-    ts_value part[TS_MAX_IN] = {x[0]};
-    for (int next = 1, n = 1; next < count; part[0] = ts_concat(part, n, -1))
-        for (n = 1; n < TS_MAX_IN && next < count; n++)
-            part[n] = x[next++];
-    return part[0];
-}
-
 /* x [.., levels.count] -> codes of that shape, ids [.., layers]. What a layer leaves over is taken without its
  * gradient, so that each layer passes on its own part of it. */
 static ts_fsq_result through_layers(ts_scope s, const ts_residual_finite_scalar_options *o, ts_value x)
 {
     ts_fsq_opts opts = grid_opts(o);
-    ts_value rest = x, codes = TS_ABSENT, ids[TS_MAX_RESIDUAL_LAYERS], in_use = layers_in_use(s, o);
+    ts_value rest = x, codes = TS_ABSENT, ids[TS_MAX_RESIDUAL_LAYERS],
+             in_use = ts_residual_in_use(s, o->layers, o->dropout);
     for (int i = 0; i < o->layers; i++) {
         ts_value scale = scale_of(x, o, i);
         ts_fsq_result r = ts_fsq(ts_div(rest, scale), &opts);
@@ -170,7 +145,7 @@ static ts_fsq_result through_layers(ts_scope s, const ts_residual_finite_scalar_
         codes = i ? ts_add(codes, r.codes) : r.codes;
         ids[i] = ts_reshape(r.ids, with_last(ts_value_shape(x), 1));
     }
-    return (ts_fsq_result){codes, join(ids, (int)o->layers)};
+    return (ts_fsq_result){codes, ts_residual_join(ids, (int)o->layers, -1)};
 }
 
 static void build(ts_scope s, const void *options, ts_value z, ts_quantized *out)
@@ -197,20 +172,14 @@ static void build(ts_scope s, const void *options, ts_value z, ts_quantized *out
     out->ids = ts_mask_ids(r.ids, s.mask);
 }
 
-/* ids [.., 1] of a layer -> its codes [.., levels.count]. From the second layer on an id of -1 is one that was left
- * out, and adds nothing; in the first it is a token that was broken. */
+/* ids [.., 1] of a layer -> its codes [.., levels.count] */
 static ts_value layer_codes(const ts_residual_finite_scalar_options *o, ts_value ids, int layer)
 {
     ts_fsq_opts opts = grid_opts(o);
-    ts_graph *g = ids.graph;
     ts_shape shape = ts_value_shape(ids);
     shape.rank--;
     ts_value codes = ts_fsq_decode(ts_reshape(ids, shape), &opts);
-    codes = ts_mul(codes, scale_of(codes, o, layer));
-    if (layer == 0)
-        return codes;
-    ts_value there = ts_greater(ts_cast(ids, ts_graph_real(g)), ts_scalar(g, -0.5));
-    return ts_where(there, codes, ts_scalar(g, 0));
+    return ts_residual_present(ts_mul(codes, scale_of(codes, o, layer)), ids, layer);
 }
 
 static ts_value decode(ts_scope s, const void *options, ts_value ids)

@@ -5,9 +5,7 @@
 #ifndef TS_QUANT_RESIDUAL_FINITE_SCALAR_H
 #define TS_QUANT_RESIDUAL_FINITE_SCALAR_H
 
-#include "quant/quantizer.h"
-
-enum { TS_MAX_RESIDUAL_LAYERS = 24 };
+#include "quant/residual.h"
 
 extern const ts_quantizer_kind ts_residual_finite_scalar_kind;
 

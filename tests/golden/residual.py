@@ -7,8 +7,10 @@ the sum of all q is the code. What is left over is taken without its gradient.
 import math
 
 import torch
+import torch.nn.functional as F
 
 import finite_scalar as fsq
+import vector
 from vectors import Case
 
 MARGIN = 1e-3  # in widths of a level of the layer
@@ -97,3 +99,90 @@ class Scalar:
         for more in (0, 2, 3):
             draws = {"in/more": torch.tensor(more, dtype=torch.int32)}
             yield Scalar.drawn(f"l654_dropout_{1 + more}_of_4", [6, 5, 4], 4, 3, draws, 1.0, dropout=1)
+
+
+class Vector:
+    """Residual vector quantization with a codebook a layer, three steps. `kind` says what moves the codebooks: nothing
+    here but the `gradient`, whose gradients are results; `ema` (the classic one); `reset` (T2M-GPT's)."""
+
+    INPUTS = [r"init/.*", r"step\d/in_.*"]
+    ABOUT = {"module": "residual vector quantization, a codebook a layer"}
+    tolerance = staticmethod(vector.tolerance)
+    PARTS = {"gradient": ["codebook"], "ema": ["codebook", "count", "sum"], "reset": ["codebook", "count", "sum"]}
+
+    @staticmethod
+    def moved(a, x, ids, state):
+        if a["kind"] == "ema":
+            return dict(zip(("codebook", "count", "sum"), vector.Classic.moved(x, ids, state["count"], state["sum"], a["decay"], 1e-5)))
+        old = (state["codebook"], state["sum"], state["count"])
+        fresh, total, count = vector.T2mGpt.updated("QuantizeEMAReset", old, x, ids, a["decay"], x[: a["codebook_size"]])
+        return {"codebook": fresh, "sum": total, "count": count}
+
+    @staticmethod
+    def one_step(case, at, state):
+        """Results of the step, the state after it, and how close the nearest row was to another code."""
+        a = case.attrs
+        z = vector.leaf(case.data[at + "in_x"])
+        codebooks = [s["codebook"].clone().requires_grad_() for s in state]
+        rest, out, loss, every, after, least = z.reshape(-1, a["dim"]), 0, 0, [], [], float("inf")
+        for s, code in zip(state, codebooks):
+            ids = vector.nearest(rest, code)
+            least = min(least, vector.gap(rest, code))
+            q = code[ids]
+            loss = loss + a["commitment_cost"] * F.mse_loss(rest, q.detach())
+            if a["kind"] == "gradient":
+                loss = loss + F.mse_loss(q, rest.detach())
+            else:
+                after.append(Vector.moved(a, rest.detach(), ids, s))
+            out = out + vector.straight_through(q, rest)
+            rest = rest - q.detach()
+            every.append(ids)
+        (loss + (out.view_as(z) * torch.tensor(case.data[at + "in_r"])).sum()).backward()
+        results = {
+            "quantized": out.view_as(z),
+            "indices": torch.stack(every, -1).view(*z.shape[:-1], len(state)),
+            "loss": loss,
+            "grad_x": z.grad,
+        }
+        for i, code in enumerate(codebooks):
+            if a["kind"] == "gradient":
+                results[f"grad/layers.{i}.codebook"] = code.grad
+            else:
+                results.update({f"after/layers.{i}.{k}": v for k, v in after[i].items()})
+        return results, after or state, least
+
+    @staticmethod
+    def compute(case):
+        a, results, least = case.attrs, {}, float("inf")
+        state = [
+            {k: torch.tensor(case.data[f"init/layers.{i}.{k}"]) for k in Vector.PARTS[a["kind"]]}
+            for i in range(a["num_quantizers"])
+        ]
+        for step in range(3):
+            found, state, near = Vector.one_step(case, f"step{step}/", state)
+            results.update({f"step{step}/" + k: v for k, v in found.items()})
+            least = min(least, near)
+        return {**results, "attrs": {"min_gap": least}}
+
+    @staticmethod
+    def drawn(seed, attrs):
+        codes, dim, data = attrs["codebook_size"], attrs["dim"], {}
+        for i in range(attrs["num_quantizers"]):
+            first = torch.randn(codes, dim) / 2**i
+            state = {"codebook": first, "count": torch.ones(codes), "sum": first}
+            data.update({f"init/layers.{i}.{k}": state[k] for k in Vector.PARTS[attrs["kind"]]})
+        for step in range(3):
+            data.update({f"step{step}/in_x": torch.randn(2, 9, dim), f"step{step}/in_r": torch.randn(2, 9, dim)})
+        return Case(f"{attrs['kind']}_{attrs['num_quantizers']}", dict(attrs, seed=seed), data)
+
+    @staticmethod
+    def cases():
+        for kind, layers, codes, dim, decay, cost in [
+            ("gradient", 3, 10, 4, 0, 0.25),
+            ("ema", 2, 12, 6, 0.8, 0.25),
+            ("ema", 9, 6, 5, 0.9, 1.0),
+            ("reset", 2, 12, 4, 0.99, 0.02),
+            ("reset", 3, 10, 6, 0.8, 0.5),
+        ]:
+            attrs = dict(kind=kind, num_quantizers=layers, codebook_size=codes, dim=dim, decay=decay, commitment_cost=cost)
+            yield vector.settled((Vector.compute, lambda seed: Vector.drawn(seed, attrs)), f"{kind}_{layers}", 4000, 1e-4)

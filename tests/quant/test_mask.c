@@ -49,6 +49,11 @@ static const struct {
     {"residual_finite_scalar", "levels=[5,4] layers=3"},
     {"residual_finite_scalar", "levels=[3,3,3] layers=4 dim=6 dropout=2"},
     {"residual_finite_scalar", "levels=[5,4] layers=2 hard_clamp=false"},
+    {"residual_vector_ema", "codes=6 dim=4 layers=2 decay=0.8"},
+    {"residual_vector_ema", "codes=6 dim=4 layers=2 averages=lucidrains rotation=true expire=0.3"},
+    {"residual_vector_reset", "codes=6 dim=4 layers=2 decay=0.8"},
+    {"residual_vector_reset", "codes=300 dim=4 layers=2 dropout=1"},
+    {"residual_vector", "codes=6 dim=4 layers=1"},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 

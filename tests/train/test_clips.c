@@ -88,6 +88,7 @@ static const struct {
     {"kind: spherical, bits: 6, group: 3", {NULL}},
     {"kind: sim_vq, codes: 20, dim: 4", {NULL}},
     {"kind: residual_finite_scalar, levels: [4, 3], layers: 3", {NULL}},
+    {"kind: residual_vector, codes: 20, dim: 4, layers: 2", {NULL}},
 };
 enum { MODELS = sizeof models / sizeof *models };
 

@@ -219,6 +219,11 @@ Test(train_motion_tokens, round_trip_residual_finite_scalar)
     expect_round_trip("kind: residual_finite_scalar, levels: [4, 3], layers: 3, dropout: 1", 3);
 }
 
+Test(train_motion_tokens, round_trip_residual_vector)
+{
+    expect_round_trip("kind: residual_vector_reset, codes: 16, dim: 4, layers: 3", 3);
+}
+
 Test(train_motion_tokens, values_in_one_file)
 {
     const char *last = model();

@@ -231,6 +231,9 @@ static const char *const quantizers[] = {
     "kind: spherical, bits: 4, group: 2, inv_temperature: 3",
     "kind: sim_vq, codes: 5, dim: 4",
     "kind: residual_finite_scalar, levels: [4, 3], layers: 3",
+    "kind: residual_vector, codes: 5, dim: 4, layers: 2",
+    "kind: residual_vector_ema, codes: 5, dim: 4, layers: 2, decay: 0.8",
+    "kind: residual_vector_reset, codes: 5, dim: 4, layers: 3, decay: 0.8",
 };
 static const char *const losses[] = {"loss: mse", "loss: l1", "loss: smooth_l1", "loss: l1_clamped"};
 

@@ -86,6 +86,9 @@ static const char *const quantizers[] = {
     "kind: vector_ema, codes: 16, dim: 4, averages: lucidrains, rotation: true",
     "kind: vector_ema, codes: 16, dim: 4, averages: lucidrains, cosine: true, init: kmeans, expire: 0.5, decay: 0.7",
     "kind: vector_reset, codes: 16, dim: 4, init: kmeans, kmeans_rounds: 3",
+    "kind: residual_vector, codes: 16, dim: 4, layers: 3",
+    "kind: residual_vector_ema, codes: 16, dim: 4, layers: 2, decay: 0.9",
+    "kind: residual_vector_reset, codes: 16, dim: 4, layers: 3, dropout: 1",
 };
 
 static void resume_is_exact(const char *quantizer, const char *extra, int threads)
@@ -114,6 +117,7 @@ Test(train_resume, is_bit_exact_with_accumulation_and_threads)
 {
     resume_is_exact(quantizers[3], "accumulate: 3", 2);
     resume_is_exact(quantizers[4], "accumulate: 2, optimizer: sgd", 2);
+    resume_is_exact("kind: residual_vector_reset, codes: 16, dim: 4, layers: 9", "accumulate: 2", 2);
     resume_is_exact(quantizers[0], "optimizer: adam, continuous_steps: 4", 2);
 }
 
