@@ -9,6 +9,21 @@
 #include "train/commands.h"
 #include "train/help.h"
 
+#ifdef TS_SANITIZED
+/* fontconfig, which cairo asks for the fonts of plots, keeps what it knows until the process ends. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libfontconfig\n";
+}
+
+const char *__lsan_default_options(void);
+const char *__lsan_default_options(void)
+{
+    return "print_suppressions=0";
+}
+#endif
+
 static ts_status run_command(const ts_arguments *a, int *exit_code, ts_error *err)
 {
     ts_status status = a->command->run(a, exit_code, err);
