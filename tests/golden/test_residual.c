@@ -53,7 +53,7 @@ static void use_draw(golden_graph *g)
 static void training(golden_bench *b, const ts_residual_finite_scalar_options *o)
 {
     golden_graph g;
-    ts_quantized q;
+    ts_quantized q = {0};
     float none = 0;
     golden_graph_open(&g, b, TS_TRAIN);
     ts_value x = golden_graph_input(&g, "", "in/x");
@@ -125,6 +125,8 @@ static void check(golden_case *c, ts_device *device)
     memcpy(o.levels.value, levels->ints, (size_t)levels->count * sizeof *levels->ints);
     if (strcmp(golden_text_or(c, "klass", ""), "ResidualFSQ") != 0)
         golden_fail(c, "the class is not ResidualFSQ");
+    if (o.layers < 1) /* not told, which has been noted */
+        return;
     golden_find(c, "param/scales"); /* what upstream derives from the levels */
     golden_find(c, "param/soft_clamp_input_value");
     golden_bench_open(&b, c, device);
@@ -194,7 +196,7 @@ static void check_vector(golden_case *c, ts_device *device)
 {
     golden_bench b;
     golden_graph g;
-    ts_quantized q;
+    ts_quantized q = {0};
     const char *by = golden_text_or(c, "kind", "");
     const ts_quantizer_kind *kind = strcmp(by, "gradient") == 0 ? &ts_residual_vector_kind
                                     : strcmp(by, "ema") == 0    ? &ts_residual_vector_ema_kind
@@ -274,7 +276,7 @@ static void check_lucidrains(golden_case *c, ts_device *device)
 {
     golden_bench b;
     golden_graph g;
-    ts_quantized q;
+    ts_quantized q = {0};
     ts_residual_vector_ema_options *o = vector_options(c, &ts_residual_vector_ema_kind);
     bool shared = golden_int_or(c, "shared_codebook", 0);
     o->layer.averages = TS_AVERAGES_LUCIDRAINS;
