@@ -213,10 +213,33 @@ const ts_quantizer_kind ts_finite_scalar_kind = {
     .info = info,
     .build = build,
     .decode = decode,
-    .formulas = "t = tanh(z + shift); k = round(width*t - offset) + floor(L/2); code = (k - floor(L/2)) / floor(L/2)\n"
-                "id = sum_i k_i * L_0*...*L_(i-1); no loss; no state but R, where it is asked for\n"
-                "rotation: z R before, codes R^T after\n"
-                "dcode/dz = width * (1 - t^2) / floor(L/2): the rounding is straight-through\n",
+    .formulas = "@forward\n"
+                "[dim]z = linear(z), where {dim} is not the number of levels and codebooks\n"
+                "[rotation]z = z R, R a fixed random orthogonal matrix\n"
+                "L = {levels}\n"
+                "[bound=lucidrains]width = (L-1) * 1.001 / 2;  offset = 1/2 for an even L, else 0\n"
+                "[bound=lucidrains][!hard_clamp]shift = atanh(offset / width)\n"
+                "[bound=google]width = (L-1) * 0.999 / 2;  offset = 1/2 for an even L, else 0\n"
+                "[bound=google][!hard_clamp]shift = tan(offset / width)\n"
+                "[!bound=symmetric][hard_clamp]shift = offset / width\n"
+                "[bound=symmetric]width = (L-1) / 2;  offset = shift = 0\n"
+                "[hard_clamp]t = clamp(z + shift, -1, 1)\n"
+                "[!hard_clamp]t = tanh(z + shift)\n"
+                "[!bound=symmetric]k = round(width t - offset) + floor(L/2), half to even;  out = (k - floor(L/2)) / "
+                "floor(L/2)\n"
+                "[bound=symmetric]k = floor(width (t + 1) + 1/2);  out = 2 k / (L-1) - 1\n"
+                "id = k_0 + k_1 L_0 + k_2 L_0 L_1 + ...: the first dim is the least significant\n"
+                "[!codebooks=1]{codebooks} groups of dims, with an id each\n"
+                "[rotation]out = out R^T\n"
+                "[dim]out = linear(out)\n"
+                "@gradient\n"
+                "[!bound=symmetric][!hard_clamp]d out / d z = width (1 - t^2) / floor(L/2): only the rounding is "
+                "straight-through\n"
+                "[bound=symmetric][!hard_clamp]d out / d z = 1 - t^2: only the rounding is straight-through\n"
+                "[!bound=symmetric][hard_clamp]d out / d z = width / floor(L/2) inside the clamp, 0 outside: only the "
+                "rounding is straight-through\n"
+                "[bound=symmetric][hard_clamp]d out / d z = 1 inside the clamp, 0 outside: only the rounding is "
+                "straight-through\n",
 };
 
 /* The axis order that moves axis 1 to the end (true) or the last axis to place 1. */

@@ -296,9 +296,23 @@ const ts_quantizer_kind ts_lookup_free_kind = {
     .info = info,
     .build = build,
     .decode = decode,
-    .formulas = "q = scale * sign(z), sign(0) = -1; id = sum_i [z_i > 0] * 2^(bits-1-i); out = z + sg(q - z)\n"
-                "spherical: z = scale * z / |z|, q = scale * sign(z) / sqrt(bits)\n"
-                "p(code) = softmax over all codes of 2 * inv_temperature * z.code\n"
-                "loss = entropy * (mean of H(p) - diversity * H(mean of p)) + commitment * mean((z - sg(q))^2)\n"
-                "in training only; no state but R, where it is asked for\n",
+    .formulas = "@forward\n"
+                "[soft_clamp]z = {soft_clamp} tanh(z / {soft_clamp})\n"
+                "[rotation]z = z R, R a fixed random orthogonal matrix\n"
+                "[spherical]z = {scale} z / |z|\n"
+                "[!spherical]q = {scale} sign(z), sign(0) = -1\n"
+                "[spherical]q = {scale} sign(z) / sqrt({bits}), sign(0) = -1\n"
+                "id = sum_i [z_i > 0] * 2^({bits}-1-i): the first bit is the most significant\n"
+                "[!rotation]out = q\n"
+                "[rotation]out = q R^T\n"
+                "@loss\n"
+                "[entropy]p(code) = softmax over all 2^{bits} codes of 2 * {inv_temperature} * z.code\n"
+                "[entropy]sample_entropy = mean of H(p),  batch_entropy = H(mean of p)\n"
+                "[entropy][!softplus]total += {entropy} * (sample_entropy - {diversity} * batch_entropy)\n"
+                "[entropy][softplus]total += {entropy} * softplus(sample_entropy - {diversity} * batch_entropy + "
+                "{softplus_offset})\n"
+                "[commitment]total += {commitment} * commitment,  commitment = mean((z - sg(q))^2)\n"
+                "these are of training alone\n"
+                "@gradient\n"
+                "d out / d z = 1: straight-through\n",
 };

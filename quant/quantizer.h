@@ -61,7 +61,7 @@ typedef struct ts_quantizer_kind {
     /* Assigns the new state from the statistics of `build`, in its order, where ok is 1. NULL: there is no state. */
     void (*update)(ts_scope s, const void *options, const ts_value *statistics, ts_value ok);
 
-    const char *formulas; /* what is in force, for `tessera explain` and the docs: plain text, several lines */
+    const char *formulas; /* for `tessera explain`: core/formula.h, with the options of `table` */
 } ts_quantizer_kind;
 
 extern const ts_quantizer_kind *const ts_quantizer_kinds[]; /* NULL-terminated */

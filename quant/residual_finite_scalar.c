@@ -205,9 +205,16 @@ const ts_quantizer_kind ts_residual_finite_scalar_kind = {
     .info = info,
     .build = build,
     .decode = decode,
-    .formulas = "r_0 = c*tanh(z/c), c = L/(L-1) (hard_clamp: false: r_0 = z)\n"
-                "layer i = 0, 1 ...: q_i = L^-i * grid(L^i * r_i); r_(i+1) = r_i - sg(q_i); out = sum_i q_i\n"
-                "grid: clamp to [-1, 1] (hard_clamp: false: tanh), then to the nearest of L levels from -1 to 1\n"
-                "an id per layer, as finite_scalar's with bound symmetric; no loss, no state\n"
-                "dropout: the layers from a random one on give 0 and id -1, in training\n",
+    .formulas = "@forward\n"
+                "L = {levels}\n"
+                "[hard_clamp]r_0 = c tanh(z / c), c = L / (L-1)\n"
+                "[!hard_clamp]r_0 = z\n"
+                "layer i of {layers}: q_i = L^-i grid(L^i r_i);  r_(i+1) = r_i - sg(q_i)\n"
+                "out = sum_i q_i\n"
+                "[hard_clamp]grid: clamp to [-1, 1], then to the nearest of L levels from -1 to 1\n"
+                "[!hard_clamp]grid: tanh, then to the nearest of L levels from -1 to 1\n"
+                "an id for each layer, as finite_scalar's with bound symmetric\n"
+                "[dropout]in training, layers from a random one on, at least the {dropout}-th, give 0 and id -1\n"
+                "@gradient\n"
+                "only the rounding is straight-through\n",
 };

@@ -174,7 +174,12 @@ static ts_status vector_info(const void *options, ts_quantizer_info *info, ts_er
 }
 
 #define FORMULAS                                                                                                       \
-    "r_0 = z; layer i: q_i = the code nearest to r_i; r_(i+1) = r_i - sg(q_i); out = sum_i (r_i + sg(q_i - r_i))\n"
+    "@forward\n"                                                                                                       \
+    "r_0 = z;  layer i of {layers}: q_i = the code of its codebook nearest to r_i;  r_(i+1) = r_i - sg(q_i)\n"         \
+    "out = sum_i q_i;  an id for each layer\n"                                                                         \
+    "[dropout]in training, layers from a random one on give 0 and id -1\n"                                             \
+    "@loss\n"                                                                                                          \
+    "[commitment]total += {commitment} * commitment,  commitment = sum over layers of mean((r_i - sg(q_i))^2)\n"
 
 const ts_quantizer_kind ts_residual_vector_kind = {
     .name = "residual_vector",
@@ -182,7 +187,8 @@ const ts_quantizer_kind ts_residual_vector_kind = {
     .info = vector_info,
     .build = vector_build,
     .decode = vector_decode,
-    .formulas = FORMULAS "losses of each layer as those of vector, summed over layers\n",
+    .formulas =
+        FORMULAS "[codebook]total += {codebook} * codebook,  codebook = sum over layers of mean((q_i - sg(r_i))^2)\n",
 };
 
 /* residual_vector_ema: codebooks by moving averages */
@@ -233,7 +239,7 @@ const ts_quantizer_kind ts_residual_vector_ema_kind = {
     .build = ema_build,
     .decode = ema_decode,
     .update = ema_update,
-    .formulas = FORMULAS "loss and update of each layer as those of vector_ema; losses are summed over layers\n",
+    .formulas = FORMULAS "@update\neach layer as vector_ema\n",
 };
 
 /* residual_vector_reset: T2M-GPT's family, layer by layer */
@@ -315,6 +321,6 @@ const ts_quantizer_kind ts_residual_vector_reset_kind = {
     .decode = reset_decode,
     .init = reset_init,
     .update = reset_update,
-    .formulas = FORMULAS "loss and update of each layer as those of vector_reset; losses are summed over layers\n"
-                         "first batch: layer 0 as vector_reset, the others 0; their codes are rows of r_i by reset\n",
+    .formulas = FORMULAS "@start\nlayer 0 as vector_reset, the others 0; their codes are rows of r_i by reset\n"
+                         "@update\neach layer as vector_reset\n",
 };

@@ -12,4 +12,11 @@
  *   errors   other shapes */
 ts_value ts_rotate_to(ts_value z, ts_value code);
 
+/* What a kind with the option `rotation` says of its gradient (core/formula.h). */
+#define TS_FORMULA_ROTATION                                                                                            \
+    "@gradient\n"                                                                                                      \
+    "[!rotation]d out / d z = 1: straight-through\n"                                                                   \
+    "[rotation]dz = l (g - 2 r (r.g) + 2 u (q.g)),  g = d total / d out, u = z / |z|, q = e_k / |e_k|,\n"              \
+    "[rotation]     r = (u + q) / |u + q|, l = |e_k| / |z|;  straight-through where u.q < -0.99\n"
+
 #endif

@@ -140,9 +140,16 @@ const ts_quantizer_kind ts_sim_vq_kind = {
     .build = build,
     .decode = decode,
     .formulas =
-        "e = C W^T (+ b), C frozen, N(0, 1/d); k = argmin |z - e_k|^2; out = e_k\n"
-        "loss = codebook * mean((e_k - sg(z))^2) + commitment * mean((z - sg(e_k))^2)\n"
-        "the first term moves W, and with it every code\n"
-        "rotation: dz = l (g - 2 r (r.g) + 2 u (q.g)), u = z/|z|, q = e_k/|e_k|, r = (u + q)/|u + q|, l = |e_k|/|z|;\n"
-        "          straight-through where u.q < -0.99, and without rotation\n",
+        "@forward\n"
+        "[bias]e = C W^T + b, C frozen\n"
+        "[!bias]e = C W^T, C frozen\n"
+        "k = argmin_k |z - e_k|^2, the lowest id on ties\n"
+        "out = e_k\n"
+        "@loss\n"
+        "[codebook]total += {codebook} * codebook,  codebook = mean((e_k - sg(z))^2)\n"
+        "[commitment]total += {commitment} * commitment,  commitment = mean((z - sg(e_k))^2)\n" TS_FORMULA_ROTATION
+        "[codebook]the codebook term moves W, and with it every code\n"
+        "[!codebook]nothing moves W: the weight of the codebook loss is 0\n"
+        "@start\n"
+        "C = N(0, 1/d), d its width; W as a linear layer's\n",
 };

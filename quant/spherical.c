@@ -171,9 +171,19 @@ const ts_quantizer_kind ts_spherical_kind = {
     .info = info,
     .build = build,
     .decode = decode,
-    .formulas = "z = z / |z|; q = sign(z) / sqrt(bits), sign(0) = -1; out = z + sg(q - z)\n"
-                "id of a group = sum_i [z_i > 0] * 2^(group-1-i)\n"
-                "p(code of a group) = softmax over its codes of 2 * inv_temperature * z.code\n"
-                "loss = entropy / inv_temperature * (per_sample * mean of H(p) - diversity * H(mean of p))\n"
-                "     + commitment * mean of |z - sg(q)|^2;  H summed over groups; in training only; no state\n",
+    .formulas =
+        "@forward\n"
+        "z = z / |z|;  q = sign(z) / sqrt({bits}), sign(0) = -1\n"
+        "out = q\n"
+        "id of each group of {group} bits = sum_i [z_i > 0] * 2^({group}-1-i): the first bit is the most significant\n"
+        "@loss\n"
+        "[entropy]p(code of a group) = softmax over its 2^{group} codes of 2 * {inv_temperature} * z.code;  H is "
+        "summed over groups\n"
+        "[entropy]sample_entropy = mean of H(p),  batch_entropy = H(mean of p)\n"
+        "[entropy]total += {entropy} / {inv_temperature} * ({per_sample} * sample_entropy - {diversity} * "
+        "batch_entropy)\n"
+        "[commitment]total += {commitment} * commitment,  commitment = mean over tokens of |z - sg(q)|^2\n"
+        "these are of training alone\n"
+        "@gradient\n"
+        "d q / d z = 1, z of length 1: straight-through\n",
 };

@@ -3,6 +3,7 @@
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "quant/codebook.h"
+#include "quant/rotation.h"
 
 static const char *const inits[] = {"uniform", "normal", NULL};
 
@@ -71,7 +72,16 @@ const ts_quantizer_kind ts_vector_kind = {
     .info = vector_info,
     .build = vector_build,
     .decode = vector_decode,
-    .formulas = "k = argmin |z - e_k|^2; out = z + sg(e_k - z)\n"
-                "loss = codebook * mean((e_k - sg(z))^2) + commitment * mean((z - sg(e_k))^2)\n"
-                "the codebook moves by the gradient of the first term only; rotation: dz as in sim_vq\n",
+    .formulas =
+        "@forward\n"
+        "k = argmin_k |z - e_k|^2, the lowest id on ties\n"
+        "out = e_k\n"
+        "@loss\n"
+        "[codebook]total += {codebook} * codebook,  codebook = mean((e_k - sg(z))^2)\n"
+        "[commitment]total += {commitment} * commitment,  commitment = mean((z - sg(e_k))^2)\n" TS_FORMULA_ROTATION
+        "[codebook]e moves by the gradient of the codebook term alone\n"
+        "[!codebook]nothing moves e: the weight of its loss is 0\n"
+        "@start\n"
+        "[init=uniform]e uniform in -1/{codes} ... 1/{codes}\n"
+        "[init=normal]e = N(0, 1)\n",
 };

@@ -6,6 +6,7 @@
 #include "autograd/ops.h"
 #include "quant/codebook.h"
 #include "quant/kmeans.h"
+#include "quant/rotation.h"
 
 static const char *const inits[] = {"normal", "kmeans", NULL};
 static const char *const conventions[] = {"zalando", "lucidrains", NULL};
@@ -182,10 +183,26 @@ const ts_quantizer_kind ts_vector_ema_kind = {
     .decode = ema_decode,
     .init = ema_init,
     .update = ema_update,
-    .formulas = "k = argmin |z - e_k|^2; out = z + sg(e_k - z); loss = commitment * mean((z - sg(e_k))^2)\n"
-                "init: kmeans: e the centres of the first batch, n their counts, m = n e\n"
-                "after the step: n = decay*n + (1-decay)*count; s = (n + eps)/(sum n + K*eps) * sum n\n"
-                "                m = decay*m + (1-decay)*sum of rows; e = m / s; averages: zalando: n = s\n"
-                "cosine: z, e and the rows have length 1\n"
-                "expire: where n < t = expire * tokens / K: e a row of the batch, n = t, m = t e\n",
+    .formulas =
+        "@forward\n"
+        "[cosine]z and e are brought to length 1 first\n"
+        "k = argmin_k |z - e_k|^2, the lowest id on ties\n"
+        "out = e_k\n"
+        "@loss\n"
+        "[commitment]total += {commitment} * commitment,  commitment = mean((z - sg(e_k))^2)\n" TS_FORMULA_ROTATION
+        "no gradient reaches e\n"
+        "@start\n"
+        "[init=normal][!cosine]e = N(0, 1)\n"
+        "[init=normal][cosine]e of random directions\n"
+        "[init=normal][averages=zalando]n = 0, m drawn like e but apart from it\n"
+        "[init=normal][averages=lucidrains]n = 1, m = e\n"
+        "[init=kmeans]e = the centres of k-means over the first batch, {kmeans_rounds} rounds; n their counts, m = n "
+        "e\n"
+        "@update\n"
+        "c, S = how many tokens chose each code, and the sum of their z\n"
+        "n = {decay} n + (1 - {decay}) c;  m = {decay} m + (1 - {decay}) S\n"
+        "s = (n + {epsilon}) / (sum n + {codes} * {epsilon}) * sum n;  e = m / s\n"
+        "[averages=zalando]n = s\n"
+        "[cosine]e is brought to length 1\n"
+        "[expire]where n < t, t = {expire} * tokens / {codes}: e = a row of the batch, n = t, m = t e\n",
 };

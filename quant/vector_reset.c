@@ -4,6 +4,7 @@
 #include "autograd/ops.h"
 #include "quant/codebook.h"
 #include "quant/kmeans.h"
+#include "quant/rotation.h"
 
 /* T2M-GPT's QuantizeEMAReset, QuantizeEMA (reset: false) and QuantizeReset (ema: false). */
 
@@ -174,8 +175,19 @@ const ts_quantizer_kind ts_vector_reset_kind = {
     .decode = reset_decode,
     .init = reset_init,
     .update = reset_update,
-    .formulas = "k = argmin |z - e_k|^2; out = z + sg(e_k - z); loss = commitment * mean((z - sg(e_k))^2)\n"
-                "first batch: e_i = row i (repeated with noise where there are fewer rows than codes); or k-means\n"
-                "after the step: n = decay*n + (1-decay)*count; m = decay*m + (1-decay)*sum of rows\n"
-                "                e_i = m_i / n_i where n_i >= threshold, else row i of the batch\n",
+    .formulas =
+        "@forward\n"
+        "k = argmin_k |z - e_k|^2, the lowest id on ties\n"
+        "out = e_k\n"
+        "@loss\n"
+        "[commitment]total += {commitment} * commitment,  commitment = mean((z - sg(e_k))^2)\n" TS_FORMULA_ROTATION
+        "no gradient reaches e\n"
+        "@start\n"
+        "[init=rows]e_k = row k of the first batch; where it has fewer rows than codes, rows repeat with noise\n"
+        "[init=kmeans]e = the centres of k-means over the first batch, {kmeans_rounds} rounds\n"
+        "@update\n"
+        "c, S = how many tokens chose each code, and the sum of their z\n"
+        "[ema]n = {decay} n + (1 - {decay}) c;  m = {decay} m + (1 - {decay}) S;  e = m / n\n"
+        "[!ema]n = c of this step alone\n"
+        "[reset]where n < {threshold}: e_k = row k of the batch\n",
 };

@@ -207,6 +207,13 @@ static const ts_argument_option plan_options[] = {
     {0},
 };
 
+static const ts_positional explain_words[] = {{"CONFIG", "YAML file", TS_POSITIONAL_ONE}, {0}};
+static const ts_argument_option explain_options[] = {
+    TEXT("item", "HxWxC", NULL, "shape of an item, such as 28x28x1 or 64x263, where only the data could tell it"),
+    JSON,
+    {0},
+};
+
 static const ts_positional bench_words[] = {{"CONFIG", "YAML file", TS_POSITIONAL_ONE}, {0}};
 static const ts_argument_option bench_options[] = {
     NUMBER("steps", "20", 1, 1e6, "training steps to measure"),
@@ -259,6 +266,8 @@ static const ts_command commands[] = {
      ablate_options, false, ts_cmd_ablate},
     {"plan", "parameters, arithmetic, memory and time of a config, before anything is trained", plan_words,
      plan_options, true, ts_cmd_plan},
+    {"explain", "the loss, the gradients and the updates of a config, in formulas", explain_words, explain_options,
+     true, ts_cmd_explain},
     {"bench", "how fast a config trains here, and where the time of a step goes", bench_words, bench_options, true,
      ts_cmd_bench},
     {"inspect", "what is in a checkpoint or a file of tokens, verified", inspect_words, inspect_options, false,

@@ -43,6 +43,8 @@ typedef struct {
 } ts_train_options;
 
 extern const ts_option_table ts_train_table;
+extern const char
+    *const ts_train_formulas; /* of that table (core/formula.h); w are the parameters, y what decoder gives for x */
 
 /* lr of a step and the other numbers that change from step to step. */
 typedef struct {

@@ -1,8 +1,30 @@
 #include <criterion/criterion.h>
-#include <string.h>
+#include <stdalign.h>
 
 #include "autograd/graph.h"
+#include "core/formula.h"
 #include "quant/quantizer.h"
+
+static void count_line(void *user, ts_formula_section section, const char *text)
+{
+    cr_assert(*text, "an empty line");
+    ((int *)user)[section]++;
+}
+
+/* They fit the table, with its defaults; a kind with a state says how it moves. */
+static void check_formulas(const ts_quantizer_kind *kind)
+{
+    alignas(16) char options[4096];
+    int lines[TS_FORMULA_SECTION_COUNT] = {0};
+    ts_arena arena = {0};
+    ts_error err = {0};
+    cr_assert_leq(kind->table->struct_bytes, sizeof options);
+    cr_assert_eq(ts_options_default(kind->table, options, &arena, &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_formulas(kind->formulas, kind->table, options, count_line, lines, &err), TS_OK, "%s", err.text);
+    cr_assert(lines[TS_FORMULA_FORWARD] && (lines[TS_FORMULA_GRADIENT] || lines[TS_FORMULA_LOSS]), "%s", kind->name);
+    cr_assert(!kind->update || lines[TS_FORMULA_UPDATE], "%s", kind->name);
+    ts_arena_clear(&arena);
+}
 
 /* What every kind owes: a name that finds it, a table that is sound, formulas to explain it, and an update where there
  * is an init. */
@@ -17,7 +39,7 @@ Test(quant_registry, every_kind_is_whole)
         cr_assert_eq(ts_option_table_check(kind->table, &err), TS_OK, "%s", err.text);
         cr_assert(kind->info && kind->build && kind->decode);
         cr_assert(!kind->init || kind->update, "%s", kind->name);
-        cr_assert(kind->formulas && kind->formulas[strlen(kind->formulas) - 1] == '\n', "%s", kind->name);
+        check_formulas(kind);
     }
     cr_assert_geq(count, 4);
     cr_assert_null(ts_quantizer_find("finite-scalar"));

@@ -79,7 +79,7 @@ Test(train_commands, help_of_every_command)
         }
         outcome_free(&o);
     }
-    cr_assert_eq(commands, 13);
+    cr_assert_eq(commands, 14);
     char *all = OUTPUT("--help");
     for (const ts_command *c = ts_tessera.commands; c->name; c++)
         cr_expect(strstr(all, c->name));
@@ -274,6 +274,29 @@ Test(train_commands, plan_reads_no_data)
     EXPECT_PARTS(text, "[28, 28, 1]", "assumed, as MNIST has it");
     free(text);
     REFUSED(3, "--item", "plan", config, "data.kind=hdf5", "data.path=/nowhere");
+}
+
+/* What is in force and nothing else, with the numbers of the config. */
+Test(train_commands, explain)
+{
+    const char *config = tiny_config(&folder);
+    char *text = OUTPUT("explain", config, "quantizer.kind=vector_ema", "quantizer.decay=0.75", "train.clip=2.5");
+    EXPECT_PARTS(text, "n = 0.75 n + (1 - 0.75) c", "min(1, 2.5 / (|g| + 1e-6))", "straight-through");
+    cr_expect_null(strstr(text, "u.q < -0.99"));
+    free(text);
+    text = OUTPUT("explain", config, "quantizer.kind=vector_ema", "quantizer.rotation=true", "train.optimizer=sgd");
+    EXPECT_PARTS(text, "u.q < -0.99", "b = 0.9 b + g");
+    cr_expect_null(strstr(text, "sqrt(v"));
+    free(text);
+    json_t *root = JSON("explain", config, "--json");
+    cr_expect_str_eq(json_string_value(json_object_get(root, "kind")), "finite_scalar");
+    cr_expect_eq(json_array_size(json_object_get(root, "quantizer_step")), 0);
+    cr_expect_gt(json_array_size(json_object_get(root, "step")), 2);
+    json_decref(root);
+    text = OUTPUT("explain", config, "data.kind=hdf5", "data.path=/nowhere");
+    EXPECT_PARTS(text, "the data would tell their shapes", "total = ");
+    free(text);
+    REFUSED(2, "--item", "explain", config, "--item", "8");
 }
 
 Test(train_commands, bench)
