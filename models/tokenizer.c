@@ -35,9 +35,14 @@ ts_value ts_tokenizer_encode(ts_scope s, const ts_tokenizer *t, ts_value x)
     return q.ids;
 }
 
+ts_value ts_tokenizer_codes(ts_scope s, const ts_tokenizer *t, ts_value ids)
+{
+    return t->quantizer->decode(ts_sub(s, "quantizer"), t->quantizer_options, ids);
+}
+
 ts_value ts_tokenizer_decode(ts_scope s, const ts_tokenizer *t, ts_value ids)
 {
-    return decoder(s, t, t->quantizer->decode(ts_sub(s, "quantizer"), t->quantizer_options, ids));
+    return decoder(s, t, ts_tokenizer_codes(s, t, ids));
 }
 
 bool ts_tokenizer_init(ts_scope s, const ts_tokenizer *t, ts_value x)

@@ -29,8 +29,9 @@ typedef struct {
  * Tokens that do not count (s.mask [B, tokens]) are 0 to the decoder either way. */
 ts_tokenized ts_tokenizer_forward(ts_scope s, const ts_tokenizer *tokenizer, ts_value x, ts_value continuous);
 
-/* x [B, item] -> ids [B, tokens, groups]; ids -> y [B, item]. */
+/* x [B, item] -> ids [B, tokens, groups]; ids [.., groups] -> codes [.., D]; ids -> y [B, item]. */
 ts_value ts_tokenizer_encode(ts_scope s, const ts_tokenizer *tokenizer, ts_value x);
+ts_value ts_tokenizer_codes(ts_scope s, const ts_tokenizer *tokenizer, ts_value ids);
 ts_value ts_tokenizer_decode(ts_scope s, const ts_tokenizer *tokenizer, ts_value ids);
 
 /* The first batch's part of the quantizer's state. False where it has none (then nothing was built). */

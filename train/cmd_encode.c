@@ -21,17 +21,15 @@ static double now(void)
 ts_status ts_encoding_open(ts_encoding *e, ts_shape shape, json_t *extra, ts_error *err)
 {
     const ts_quantizer_info *info = &e->trained->experiment.tokenizer.info;
-    int layout = ts_arguments_choice(e->arguments, "layout");
     e->weights = ts_hash_print(e->trained->weights);
     json_t *manifest = json_pack("{ss ss ss sb sI sI}", "format", "tessera tokens 1", "layout",
-                                 ts_token_layouts[layout], "weights", e->weights.text, "ema", e->trained->ema, "codes",
-                                 (json_int_t)info->codes, "groups", (json_int_t)info->groups);
+                                 ts_token_layouts[e->layout], "weights", e->weights.text, "ema", e->trained->ema,
+                                 "codes", (json_int_t)info->codes, "groups", (json_int_t)info->groups);
     bool whole = manifest && extra && json_object_update(manifest, extra) == 0;
     ts_token_kind kind = {
         .codes = info->codes, .groups = info->groups, .shape = shape, .weights = e->weights.text, .manifest = manifest};
-    ts_status status = whole ? ts_token_sink_open(&e->sink, ts_arguments_text(e->arguments, "output"), &kind,
-                                                  (ts_token_layout)layout, err)
-                             : ts_out_of_memory(err, 0);
+    ts_status status =
+        whole ? ts_token_sink_open(&e->sink, e->output, &kind, e->layout, err) : ts_out_of_memory(err, 0);
     json_decref(manifest);
     json_decref(extra);
     return status;
@@ -59,24 +57,29 @@ void ts_encoding_progress(ts_encoding *e)
             ts_rate_text(rate).text, ts_duration_text((double)(e->of_all - done) / rate).text);
 }
 
-/* --- the command -------------------------------------------------------------------------------------------------- */
-
-static ts_status check(const ts_encoding *e, ts_error *err)
-{
-    const char *output = ts_arguments_text(e->arguments, "output");
-    const char *folder_only = e->resume ? "resume" : ts_arguments_given(e->arguments, "layout") ? "layout" : NULL;
-    if (folder_only && ts_ends_in_h5(output))
-        return ts_fail(err, TS_ERR_USAGE,
-                       "--%s: %s is one HDF5 file, written whole at the end; give -o a folder, or leave it out",
-                       folder_only, output);
-    return TS_OK;
-}
-
 /* Whole clips, where the model takes frames and there are clips to take them from. */
 static bool takes_clips(const ts_encoding *e)
 {
     const ts_experiment *x = &e->trained->experiment;
     return x->tokenizer.item.rank == 2 && (ts_arguments_positional(e->arguments, 1) || ts_experiment_has_clips(x));
+}
+
+ts_status ts_encode(ts_encoding *e, ts_error *err)
+{
+    e->started = e->said = now();
+    return takes_clips(e) ? ts_encode_clips(e, err) : ts_encode_items(e, err);
+}
+
+/* --- the command -------------------------------------------------------------------------------------------------- */
+
+static ts_status check(const ts_encoding *e, ts_error *err)
+{
+    const char *folder_only = e->resume ? "resume" : ts_arguments_given(e->arguments, "layout") ? "layout" : NULL;
+    if (folder_only && ts_ends_in_h5(e->output))
+        return ts_fail(err, TS_ERR_USAGE,
+                       "--%s: %s is one HDF5 file, written whole at the end; give -o a folder, or leave it out",
+                       folder_only, e->output);
+    return TS_OK;
 }
 
 static void add_clips(json_t *all, const ts_encoding *e)
@@ -114,6 +117,8 @@ ts_status ts_cmd_encode(const ts_arguments *a, int *exit_code, ts_error *err)
     (void)exit_code;
     ts_trained trained = {0};
     ts_encoding e = {.trained = &trained, .arguments = a, .shards = 1, .resume = ts_arguments_flag(a, "resume")};
+    e.output = ts_arguments_text(a, "output");
+    e.layout = (ts_token_layout)ts_arguments_choice(a, "layout");
     const char *shard = ts_arguments_text(a, "shard");
     ts_status status;
     if (shard && !ts_shard_parse(shard, &e.shard, &e.shards))
@@ -121,8 +126,7 @@ ts_status ts_cmd_encode(const ts_arguments *a, int *exit_code, ts_error *err)
                        TS_SHOWN(shard));
     TS_GO(ts_trained_open(&trained, a, err));
     TS_GO(check(&e, err));
-    e.started = e.said = now();
-    TS_GO(takes_clips(&e) ? ts_encode_clips(&e, err) : ts_encode_items(&e, err));
+    TS_GO(ts_encode(&e, err));
     TS_GO(ts_token_sink_finish(&e.sink, e.shard, e.shards, err));
     status = answer(&e, err);
 out:

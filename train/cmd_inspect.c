@@ -9,6 +9,7 @@
 #include "train/answer.h"
 #include "train/checkpoint_motion.h"
 #include "train/commands.h"
+#include "train/inspect_codebook.h"
 #include "train/tokens.h"
 #include "train/trained.h"
 
@@ -275,11 +276,28 @@ static ts_status inspect_tokens(const char *path, bool json, ts_error *err)
     return status;
 }
 
+/* What a look at a file does without. */
+static ts_status check_plain(const ts_arguments *a, ts_error *err)
+{
+    static const char *const others[] = {"codes", "neighbours", "split", "dataset", "no-ema", "device", "threads"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (ts_arguments_given(a, others[i]))
+            return ts_fail(err, TS_ERR_USAGE, "inspect: --%s belongs to --codebook DIR", others[i]);
+    if (ts_arguments_positional(a, 1) || a->override_count)
+        return ts_fail(err, TS_ERR_USAGE,
+                       "inspect: expected one FILE, found '%s' behind it; only --codebook DIR takes more",
+                       ts_arguments_positional(a, 1) ? ts_arguments_positional(a, 1) : a->overrides[0]);
+    return TS_OK;
+}
+
 ts_status ts_cmd_inspect(const ts_arguments *a, int *exit_code, ts_error *err)
 {
     (void)exit_code;
     const char *path = ts_arguments_positional(a, 0);
     bool json = ts_arguments_flag(a, "json");
+    if (ts_arguments_given(a, "codebook"))
+        return ts_inspect_codebook(a, err);
+    TS_TRY(check_plain(a, err));
     if (!ts_container_is_one(path) && ts_tokens_is_one(path))
         return inspect_tokens(path, json, err);
     return inspect_checkpoint(path, json, err);

@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "train/code_table.h"
 #include "train/token_folder.h"
 
 /* Rows of the option lists. */
@@ -223,8 +224,27 @@ static const ts_argument_option bench_options[] = {
     {0},
 };
 
-static const ts_positional inspect_words[] = {{"FILE", "checkpoint, or file of tokens", TS_POSITIONAL_ONE}, {0}};
-static const ts_argument_option inspect_options[] = {JSON, {0}};
+static const ts_positional inspect_words[] = {
+    {"FILE", "checkpoint, or file of tokens", TS_POSITIONAL_ONE},
+    {"INPUT", "with --codebook: what to encode, as encode takes it; without it the config's data",
+     TS_POSITIONAL_OPTIONAL},
+    {0},
+};
+static const ts_argument_option inspect_options[] = {
+    {.argument = "DIR",
+     .option = {.name = "codebook",
+                .type = TS_OPTION_STRING,
+                .help = "encode the input, and show in this folder how the codes were used, what they look like and "
+                        "which are near each other"}},
+    NUMBER("codes", "256", 1, 65536, "codes to look at closely, the most used first"),
+    NUMBER("neighbours", "4", 0, TS_MAX_NEIGHBOURS, "nearest codes of each of these"),
+    TEXT("split", "NAME", NULL, "which part of the data, as encode takes it"),
+    TEXT("dataset", "PATH", NULL, "data set with the images in an HDF5 file that has several"),
+    FLAG("no-ema", "use the weights themselves where the run has moving averages of them"),
+    WHERE,
+    JSON,
+    {0},
+};
 
 static const char *const shells[] = {"bash", NULL};
 static const ts_positional config_words[] = {
@@ -270,7 +290,7 @@ static const ts_command commands[] = {
      true, ts_cmd_explain},
     {"bench", "how fast a config trains here, and where the time of a step goes", bench_words, bench_options, true,
      ts_cmd_bench},
-    {"inspect", "what is in a checkpoint or a file of tokens, verified", inspect_words, inspect_options, false,
+    {"inspect", "what is in a checkpoint or a file of tokens, verified", inspect_words, inspect_options, true,
      ts_cmd_inspect},
     {"config", "print a config, its keys, the defaults, the man page, the completion", config_words, config_options,
      true, ts_cmd_config},

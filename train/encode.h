@@ -1,4 +1,4 @@
-/* Inside the command `encode`: what its two ways, items of one shape and whole clips, share. */
+/* Encoding a whole input, for commands: what its two ways, items of one shape and whole clips, share. */
 #ifndef TS_TRAIN_ENCODE_H
 #define TS_TRAIN_ENCODE_H
 
@@ -7,7 +7,9 @@
 
 typedef struct {
     ts_trained *trained;
-    const ts_arguments *arguments;
+    const ts_arguments *arguments; /* of a command with the words CHECKPOINT, INPUT, --split and --dataset */
+    const char *output;            /* a file .h5, or a folder */
+    ts_token_layout layout;        /* of the files in a folder */
     ts_token_sink sink;
     ts_hash_text weights;
     int64_t shard, shards; /* this run takes numbers shard, shard + shards ... */
@@ -17,6 +19,10 @@ typedef struct {
     int64_t skipped, too_short, pieces, frames; /* of clips: left out, too short among them, in pieces; encoded */
     double started, said;                       /* seconds */
 } ts_encoding;
+
+/* All of the input, without one of the config's data, by one of the two ways below; the sink is left open, to be
+ * finished. Errors: data, usage. */
+ts_status ts_encode(ts_encoding *encoding, ts_error *err);
 
 /* Every item of the input, of the model's own shape. Errors: data. */
 ts_status ts_encode_items(ts_encoding *encoding, ts_error *err);

@@ -467,11 +467,11 @@ static void build_inference(ts_inference *f, ts_experiment *e, const ts_tokenize
 {
     int block = ema && ts_store_has(e->store, TS_BLOCK_EMA) ? TS_BLOCK_EMA : TS_BLOCK_VALUE;
     ts_scope s = root_scope(e, f->graph, TS_EVAL, block, TS_ABSENT);
-    if (kind == TS_DECODE) {
-        ts_shape ids = batch_of(t->tokens, batch);
+    if (kind == TS_DECODE || kind == TS_CODES) {
+        ts_shape ids = kind == TS_DECODE ? batch_of(t->tokens, batch) : ts_shape_of(batch);
         ids.dim[ids.rank++] = t->info.groups;
         f->ids = ts_input(f->graph, "ids", TS_I32, ids);
-        f->y = ts_tokenizer_decode(s, t, f->ids);
+        f->y = kind == TS_DECODE ? ts_tokenizer_decode(s, t, f->ids) : ts_tokenizer_codes(s, t, f->ids);
         ts_output(f->y, "y");
         return;
     }

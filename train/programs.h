@@ -53,10 +53,10 @@ void ts_schedule_fill(const ts_train_options *options, int64_t step, int64_t app
 /* Makes and seals the store alone, without gradients or optimizer state: for eval, encode, decode, inspect. */
 ts_status ts_experiment_make_store(ts_experiment *e, ts_error *err);
 
-typedef enum { TS_FORWARD, TS_FORWARD_PADDED, TS_ENCODE, TS_DECODE } ts_inference_kind;
+typedef enum { TS_FORWARD, TS_FORWARD_PADDED, TS_ENCODE, TS_DECODE, TS_CODES } ts_inference_kind;
 
 /* One forward program for a batch of a given size: FORWARD x -> y, ids, losses; FORWARD_PADDED x, lengths -> the same;
- * ENCODE x -> ids; DECODE ids -> y. */
+ * ENCODE x -> ids; DECODE ids -> y; CODES ids [batch, groups] -> y [batch, D], the codes of single tokens. */
 typedef struct {
     ts_graph *graph;
     ts_program *program;
