@@ -30,12 +30,23 @@ void ts_enter(ts_scope s)
     ts_graph_set_path(s.graph, s.path);
 }
 
+/* The value that the graph has of a variable: a second one would have a gradient of its own. */
+static ts_value opened_before(ts_scope s, const ts_variable *v, int block)
+{
+    for (int32_t i = 0; i < s.graph->value_count; i++) {
+        const ts_value_info *info = &s.graph->values[i];
+        if (info->kind == TS_KIND_PLACE && info->variable == v && info->block == block)
+            return ts_value_at(s.graph, i);
+    }
+    return ts_variable_value(s.graph, s.store, v, block);
+}
+
 static ts_value open_variable(ts_scope s, const ts_variable *wanted, int block)
 {
     if (s.graph->error.code != TS_OK)
         return ts_poison(s.graph);
-    const ts_variable *v = ts_store_sealed(s.store) ? ts_store_find(s.store, wanted->path)
-                                                    : ts_store_add(s.store, wanted, &s.graph->error);
+    const ts_variable *v = s.shared || ts_store_sealed(s.store) ? ts_store_find(s.store, wanted->path)
+                                                                : ts_store_add(s.store, wanted, &s.graph->error);
     if (s.graph->error.code != TS_OK)
         return ts_poison(s.graph);
     if (!v)
@@ -44,7 +55,7 @@ static ts_value open_variable(ts_scope s, const ts_variable *wanted, int block)
         return ts_build_fail(s.graph, wanted->path, "is %s %s, this graph expects %s %s", ts_dtype_name(v->type.dtype),
                              ts_shape_print(v->type.shape).text, ts_dtype_name(wanted->type.dtype),
                              ts_shape_print(wanted->type.shape).text);
-    return ts_variable_value(s.graph, s.store, v, block);
+    return s.shared ? opened_before(s, v, block) : ts_variable_value(s.graph, s.store, v, block);
 }
 
 ts_value ts_param(ts_scope s, const char *name, ts_shape shape, ts_init init, ts_role role)

@@ -17,6 +17,7 @@ typedef struct {
     ts_value live;          /* [] 0: the step leaves no trace in running state, 1: it does; absent: it does */
     bool hold_state;        /* layers leave their running state as it is, also in TRAIN: a pass beside the steps */
     int block;              /* TS_BLOCK_VALUE, or TS_BLOCK_EMA to read the moving averages of the parameters */
+    bool shared;            /* variables are those that another layer has opened under this path */
     ts_value random;        /* i64 [2]: seed, step; absent where nothing is drawn */
     ts_value mask;          /* of tokens, [..] for z [.., D]: 1 where one counts, 0 for padding; absent: all count */
     struct ts_pasts *pasts; /* causal layers go on from the block before (layers/causal.h); NULL: clips are whole */
@@ -30,7 +31,7 @@ ts_scope ts_sub_index(ts_scope s, const char *name, int i); /* "blocks.2" */
 void ts_enter(ts_scope s);
 
 /* A parameter of the real dtype. While the store is open it is made; afterwards it is looked up, and a shape that
- * differs is a sticky error that names both. Opening a path twice is an error. */
+ * differs is a sticky error that names both. Opening a path twice is an error, unless the scope is `shared`. */
 ts_value ts_param(ts_scope s, const char *name, ts_shape shape, ts_init init, ts_role role);
 /* The weight of a convolution, [out, k.., in]: files hold it as [out, in, k..]. */
 ts_value ts_conv_param(ts_scope s, const char *name, ts_shape shape, ts_init init);

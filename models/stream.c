@@ -43,7 +43,7 @@ static void build(ts_stream *s, part *p, ts_store *store, int block)
     ts_quantized q;
     p->x = ts_input(p->graph, "x", TS_F32, ts_shape_of(1, p->tokens * s->per_token, t->item.dim[1]));
     p->z = t->model->encode(ts_sub(scope, "encoder"), t->model_options, p->x, t->info.width);
-    t->quantizer->build(ts_sub(scope, "quantizer"), t->quantizer_options, p->z, &q);
+    ts_quantize(t->quantizer, ts_sub(scope, "quantizer"), t->quantizer_options, p->z, &q);
     p->ids = q.ids;
     ts_output(p->z, "z");
     ts_output(p->ids, "ids");

@@ -5,7 +5,7 @@
 
 ts_status ts_tokenizer_check(ts_tokenizer *t, ts_error *err)
 {
-    TS_TRY(t->quantizer->info(t->quantizer_options, &t->info, err));
+    TS_TRY(ts_quantizer_describe(t->quantizer, t->quantizer_options, &t->info, err));
     return t->model->check(t->model_options, t->item, &t->tokens, err);
 }
 
@@ -22,7 +22,7 @@ static ts_value decoder(ts_scope s, const ts_tokenizer *t, ts_value codes)
 ts_tokenized ts_tokenizer_forward(ts_scope s, const ts_tokenizer *t, ts_value x, ts_value continuous)
 {
     ts_tokenized r = {.z = encoder(s, t, x)};
-    t->quantizer->build(ts_sub(s, "quantizer"), t->quantizer_options, r.z, &r.q);
+    ts_quantize(t->quantizer, ts_sub(s, "quantizer"), t->quantizer_options, r.z, &r.q);
     ts_value codes = continuous.graph ? ts_where(continuous, ts_mask_rows(r.z, s.mask), r.q.codes) : r.q.codes;
     r.y = decoder(s, t, codes);
     return r;
@@ -31,13 +31,13 @@ ts_tokenized ts_tokenizer_forward(ts_scope s, const ts_tokenizer *t, ts_value x,
 ts_value ts_tokenizer_encode(ts_scope s, const ts_tokenizer *t, ts_value x)
 {
     ts_quantized q;
-    t->quantizer->build(ts_sub(s, "quantizer"), t->quantizer_options, encoder(s, t, x), &q);
+    ts_quantize(t->quantizer, ts_sub(s, "quantizer"), t->quantizer_options, encoder(s, t, x), &q);
     return q.ids;
 }
 
 ts_value ts_tokenizer_codes(ts_scope s, const ts_tokenizer *t, ts_value ids)
 {
-    return t->quantizer->decode(ts_sub(s, "quantizer"), t->quantizer_options, ids);
+    return ts_dequantize(t->quantizer, ts_sub(s, "quantizer"), t->quantizer_options, ids);
 }
 
 ts_value ts_tokenizer_decode(ts_scope s, const ts_tokenizer *t, ts_value ids)
@@ -45,11 +45,8 @@ ts_value ts_tokenizer_decode(ts_scope s, const ts_tokenizer *t, ts_value ids)
     return decoder(s, t, ts_tokenizer_codes(s, t, ids));
 }
 
-bool ts_tokenizer_init(ts_scope s, const ts_tokenizer *t, ts_value x)
+void ts_tokenizer_init(ts_scope s, const ts_tokenizer *t, ts_value x, int stage)
 {
-    if (!t->quantizer->init)
-        return false;
     s.hold_state = true; /* the same batch comes again as the first step's */
-    t->quantizer->init(ts_sub(s, "quantizer"), t->quantizer_options, encoder(s, t, x));
-    return true;
+    ts_quantizer_init(t->quantizer, ts_sub(s, "quantizer"), t->quantizer_options, encoder(s, t, x), stage);
 }

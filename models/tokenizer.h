@@ -34,7 +34,7 @@ ts_value ts_tokenizer_encode(ts_scope s, const ts_tokenizer *tokenizer, ts_value
 ts_value ts_tokenizer_codes(ts_scope s, const ts_tokenizer *tokenizer, ts_value ids);
 ts_value ts_tokenizer_decode(ts_scope s, const ts_tokenizer *tokenizer, ts_value ids);
 
-/* The first batch's part of the quantizer's state. False where it has none (then nothing was built). */
-bool ts_tokenizer_init(ts_scope s, const ts_tokenizer *tokenizer, ts_value x);
+/* The first batch's part of the quantizer's state, one of ts_quantizer_stages. */
+void ts_tokenizer_init(ts_scope s, const ts_tokenizer *tokenizer, ts_value x, int stage);
 
 #endif

@@ -1,14 +1,16 @@
 #include "quant/finite_scalar.h"
 
+#include <math.h>
+
 #include "autograd/elementwise.h"
 #include "autograd/index.h"
 #include "autograd/mask.h"
 #include "autograd/matmul.h"
 #include "autograd/node.h"
+#include "autograd/random.h"
 #include "autograd/shape.h"
 #include "autograd/surrogate.h"
 #include "core/fsq.h"
-#include "layers/linear.h"
 
 static const char *const bounds[] = {"lucidrains", "google", "symmetric", NULL};
 
@@ -38,19 +40,7 @@ static const ts_option options_list[] = {
      .max = 1024,
      .help = "independent groups of dims with the same levels; each gives an id",
      .alias = "num_codebooks"},
-    {.name = "dim",
-     .type = TS_OPTION_INT,
-     .offset = FIELD(dim),
-     .fallback = "0",
-     .min = 0,
-     .max = 65536,
-     .help = "channels in and out; 0: one per level and codebook; another number adds linear projections"},
-    {.name = "projection_bias",
-     .type = TS_OPTION_BOOL,
-     .offset = FIELD(projection_bias),
-     .fallback = "true",
-     .help = "the projections have a bias",
-     .alias = "projection_has_bias"},
+    TS_PROJECTION_OPTIONS,
     {.name = "bound",
      .type = TS_OPTION_CHOICE,
      .offset = FIELD(bound),
@@ -70,6 +60,14 @@ static const ts_option options_list[] = {
      .fallback = "false",
      .help = "rotate z by a fixed random orthogonal matrix before the grid, and the codes back after it",
      .alias = "orthogonal_rotation"},
+    {.name = "noise_dropout",
+     .type = TS_OPTION_REAL,
+     .offset = FIELD(noise_dropout),
+     .fallback = "0",
+     .min = 0,
+     .max = 1,
+     .help =
+         "in training each number of a code has noise of +-1/2 added with this probability; needs bound: symmetric"},
     {.name = "indices",
      .type = TS_OPTION_BOOL,
      .offset = FIELD(indices),
@@ -82,6 +80,8 @@ static const ts_option options_list[] = {
      .fallback = "true",
      .help = "quantize in f32 whatever the compute type",
      .alias = "force_quantization_f32"},
+    TS_GROUPS_OPTION,
+    TS_LAYERS_OPTIONS,
     {0},
 };
 
@@ -104,14 +104,21 @@ static int64_t grid_width(const ts_finite_scalar_options *o)
     return o->codebooks * o->levels.count;
 }
 
-static int64_t outer_width(const ts_finite_scalar_options *o)
+/* Layers refine each other only where levels are even steps of the whole range. */
+static ts_status check_layers(const ts_finite_scalar_options *o, ts_error *err)
 {
-    return o->dim ? o->dim : grid_width(o);
-}
-
-static bool projects(const ts_finite_scalar_options *o)
-{
-    return outer_width(o) != grid_width(o);
+    if (o->stack.layers > 1 && o->bound != TS_FSQ_SYMMETRIC)
+        return ts_fail(err, TS_ERR_USAGE,
+                       "finite_scalar: layers is %lld and bound is %s, whose levels do not divide into finer ones; set "
+                       "bound: symmetric and hard_clamp: true",
+                       (long long)o->stack.layers, bounds[o->bound]);
+    for (int i = 0; i < o->levels.count && o->stack.layers > 1; i++)
+        if ((double)o->stack.layers * log2((double)o->levels.value[i]) > 24)
+            return ts_fail(err, TS_ERR_USAGE,
+                           "finite_scalar: %lld layers of levels[%d] = %lld are more than the 2^24 steps that a 32-bit "
+                           "number can hold; take fewer layers or fewer levels",
+                           (long long)o->stack.layers, i, (long long)o->levels.value[i]);
+    return TS_OK;
 }
 
 static ts_status info(const void *options, ts_quantizer_info *out, ts_error *err)
@@ -120,7 +127,13 @@ static ts_status info(const void *options, ts_quantizer_info *out, ts_error *err
     ts_fsq_opts opts = grid_opts(o);
     ts_fsq_table grid;
     TS_TRY(ts_fsq_table_init(&grid, &opts, err));
-    *out = (ts_quantizer_info){.codes = grid.size, .width = outer_width(o), .groups = o->codebooks};
+    TS_TRY(check_layers(o, err));
+    if (o->noise_dropout > 0 && o->bound != TS_FSQ_SYMMETRIC)
+        return ts_fail(err, TS_ERR_USAGE,
+                       "finite_scalar: noise_dropout is %g and bound is %s, whose codes do not fill -1 to 1; set "
+                       "bound: symmetric, or leave noise_dropout out",
+                       o->noise_dropout, bounds[o->bound]);
+    *out = (ts_quantizer_info){.codes = grid.size, .width = grid_width(o), .groups = o->codebooks};
     return TS_OK;
 }
 
@@ -149,62 +162,79 @@ static ts_value rotate(ts_value x, ts_value rotation, bool back)
     return rotation.graph ? ts_matmul(x, rotation, false, back) : x;
 }
 
-/* z [.., dim] -> codes [.., dim], ids [.., c]. The grid sees [.., c, levels]. */
-static ts_fsq_result quantize(ts_scope s, const ts_finite_scalar_options *o, ts_value z)
+/* A number per dim, [levels.count], of the real dtype. */
+static ts_value per_dim(ts_graph *g, const ts_finite_scalar_options *o, const float *number)
 {
+    return ts_cast(ts_constant(g, TS_F32, ts_shape_of(o->levels.count), number), ts_graph_real(g));
+}
+
+/* x times L^layer, as wide as the first layer's z, or (back) divided by it: a layer's grid is as fine as that. */
+static ts_value zoom(ts_value x, const ts_finite_scalar_options *o, bool back)
+{
+    float width[TS_MAX_LEVELS];
+    if (o->stack.layer == 0 || !ts_present(x))
+        return x;
+    for (int i = 0; i < o->levels.count; i++)
+        width[i] = (float)pow((double)o->levels.value[i], -o->stack.layer);
+    ts_value scale = per_dim(x.graph, o, width);
+    return back ? ts_mul(x, scale) : ts_div(x, scale);
+}
+
+/* c tanh(x / c) with c = L / (L - 1): as far as the outermost level reaches to its far side. */
+static ts_value before_layers(const void *options, ts_value x)
+{
+    const ts_finite_scalar_options *o = options;
+    float bound[TS_MAX_LEVELS];
+    if (!o->hard_clamp || !ts_present(x))
+        return x;
+    for (int i = 0; i < o->levels.count; i++)
+        bound[i] = 1 + 1 / (float)(o->levels.value[i] - 1);
+    ts_shape shape = ts_value_shape(x);
+    x = ts_reshape(x, ts_shape_of(-1, o->codebooks, o->levels.count));
+    ts_value c = per_dim(x.graph, o, bound);
+    return ts_reshape(ts_mul(ts_tanh(ts_div(x, c)), c), shape);
+}
+
+/* The id is that of the code without noise. */
+static ts_value add_noise(ts_scope s, const ts_finite_scalar_options *o, ts_value codes)
+{
+    if (s.mode != TS_TRAIN || o->noise_dropout == 0 || !ts_present(codes))
+        return codes;
+    if (!s.random.graph)
+        return ts_build_fail(s.graph, "finite_scalar", "noise_dropout needs random numbers, and the scope has none");
+    ts_shape shape = ts_value_shape(codes);
+    ts_value hit = ts_greater(ts_scalar(s.graph, o->noise_dropout), ts_rand_uniform(s.random, shape));
+    ts_value noise = ts_affine(ts_rand_uniform(s.random, shape), 1, -0.5);
+    return ts_clamp(ts_add(codes, ts_mul(hit, noise)), -1, 1);
+}
+
+/* The grid sees [.., c, levels]. */
+static void build(ts_scope s, const void *options, ts_value z, ts_quantized *out)
+{
+    const ts_finite_scalar_options *o = options;
     ts_fsq_opts opts = grid_opts(o);
     ts_shape shape = ts_value_shape(z);
-    ts_fsq_result r = {z, z};
-    if (!ts_present(z))
-        return r;
-    if (shape.rank < 1 || ts_dim(z, -1) != outer_width(o)) {
-        r.codes = r.ids = ts_build_fail(s.graph, "finite_scalar", "z is %s, expected %lld channels",
-                                        ts_shape_print(shape).text, (long long)outer_width(o));
-        return r;
-    }
-    if (projects(o))
-        z = ts_linear_layer(ts_sub(s, "project_in"), z, grid_width(o), o->projection_bias);
-    ts_enter(s);
     ts_dtype real = ts_type_of(z).dtype;
+    ts_enter(s);
     if (o->force_f32 && real == TS_BF16)
         z = ts_cast(z, TS_F32);
     ts_value rotation = rotation_of(s, o);
-    z = ts_reshape(z, ts_shape_of(-1, o->codebooks, o->levels.count));
-    r = ts_fsq(rotate(z, rotation, false), &opts);
-    r.codes = ts_cast(ts_reshape(rotate(r.codes, rotation, true), with_last(shape, grid_width(o))), real);
-    r.ids = ts_reshape(r.ids, with_last(shape, o->codebooks));
-    if (projects(o))
-        r.codes = ts_linear_layer(ts_sub(s, "project_out"), r.codes, outer_width(o), o->projection_bias);
-    if (!o->indices)
-        r.ids = TS_ABSENT;
-    return r;
-}
-
-/* ids [.., c] -> codes [.., dim] */
-static ts_value dequantize(ts_scope s, const ts_finite_scalar_options *o, ts_value ids)
-{
-    ts_shape shape = ts_value_shape(ids);
-    if (!ts_present(ids))
-        return ids;
-    if (shape.rank < 1 || ts_dim(ids, -1) != o->codebooks)
-        return ts_build_fail(s.graph, "finite_scalar",
-                             "ids are %s, expected a last axis of %lld, one for each codebook",
-                             ts_shape_print(shape).text, (long long)o->codebooks);
-    ts_enter(s);
-    ts_value codes = ts_finite_scalar_grid(ts_reshape(ids, ts_shape_of(-1, o->codebooks)), o);
-    codes = ts_reshape(rotate(codes, rotation_of(s, o), true), with_last(shape, grid_width(o)));
-    return projects(o) ? ts_linear_layer(ts_sub(s, "project_out"), codes, outer_width(o), o->projection_bias) : codes;
-}
-
-static void build(ts_scope s, const void *options, ts_value z, ts_quantized *out)
-{
-    ts_fsq_result r = quantize(s, options, z);
-    *out = (ts_quantized){.codes = ts_mask_rows(r.codes, s.mask), .ids = ts_mask_ids(r.ids, s.mask)};
+    z = rotate(ts_reshape(z, ts_shape_of(-1, o->codebooks, o->levels.count)), rotation, false);
+    ts_fsq_result r = ts_fsq(zoom(z, o, false), &opts);
+    ts_value codes = rotate(zoom(add_noise(s, o, r.codes), o, true), rotation, true);
+    codes = ts_cast(ts_reshape(codes, shape), real);
+    *out = (ts_quantized){.codes = ts_mask_rows(codes, s.mask), .ids = TS_ABSENT};
+    if (o->indices)
+        out->ids = ts_mask_ids(ts_reshape(r.ids, with_last(shape, o->codebooks)), s.mask);
 }
 
 static ts_value decode(ts_scope s, const void *options, ts_value ids)
 {
-    return dequantize(s, options, ids);
+    const ts_finite_scalar_options *o = options;
+    ts_shape shape = ts_value_shape(ids);
+    ts_enter(s);
+    ts_value codes = zoom(ts_finite_scalar_grid(ts_reshape(ids, ts_shape_of(-1, o->codebooks)), o), o, true);
+    return ts_reshape(rotate(codes, rotation_of(s, o), true), with_last(shape, grid_width(o)));
 }
 
 const ts_quantizer_kind ts_finite_scalar_kind = {
@@ -213,33 +243,39 @@ const ts_quantizer_kind ts_finite_scalar_kind = {
     .info = info,
     .build = build,
     .decode = decode,
-    .formulas = "@forward\n"
-                "[dim]z = linear(z), where {dim} is not the number of levels and codebooks\n"
-                "[rotation]z = z R, R a fixed random orthogonal matrix\n"
-                "L = {levels}\n"
-                "[bound=lucidrains]width = (L-1) * 1.001 / 2;  offset = 1/2 for an even L, else 0\n"
-                "[bound=lucidrains][!hard_clamp]shift = atanh(offset / width)\n"
-                "[bound=google]width = (L-1) * 0.999 / 2;  offset = 1/2 for an even L, else 0\n"
-                "[bound=google][!hard_clamp]shift = tan(offset / width)\n"
-                "[!bound=symmetric][hard_clamp]shift = offset / width\n"
-                "[bound=symmetric]width = (L-1) / 2;  offset = shift = 0\n"
-                "[hard_clamp]t = clamp(z + shift, -1, 1)\n"
-                "[!hard_clamp]t = tanh(z + shift)\n"
-                "[!bound=symmetric]k = round(width t - offset) + floor(L/2), half to even;  out = (k - floor(L/2)) / "
-                "floor(L/2)\n"
-                "[bound=symmetric]k = floor(width (t + 1) + 1/2);  out = 2 k / (L-1) - 1\n"
-                "id = k_0 + k_1 L_0 + k_2 L_0 L_1 + ...: the first dim is the least significant\n"
-                "[!codebooks=1]{codebooks} groups of dims, with an id each\n"
-                "[rotation]out = out R^T\n"
-                "[dim]out = linear(out)\n"
-                "@gradient\n"
-                "[!bound=symmetric][!hard_clamp]d out / d z = width (1 - t^2) / floor(L/2): only the rounding is "
-                "straight-through\n"
-                "[bound=symmetric][!hard_clamp]d out / d z = 1 - t^2: only the rounding is straight-through\n"
-                "[!bound=symmetric][hard_clamp]d out / d z = width / floor(L/2) inside the clamp, 0 outside: only the "
-                "rounding is straight-through\n"
-                "[bound=symmetric][hard_clamp]d out / d z = 1 inside the clamp, 0 outside: only the rounding is "
-                "straight-through\n",
+    .before_layers = before_layers,
+    .formulas = TS_FORMULA_STACK
+    "@forward\n"
+    "[dim]z = linear(z), where {dim} is not the number of levels and codebooks\n"
+    "[rotation]z = z R, R a fixed random orthogonal matrix\n"
+    "L = {levels}\n"
+    "[bound=lucidrains]width = (L-1) * 1.001 / 2;  offset = 1/2 for an even L, else 0\n"
+    "[bound=lucidrains][!hard_clamp]shift = atanh(offset / width)\n"
+    "[bound=google]width = (L-1) * 0.999 / 2;  offset = 1/2 for an even L, else 0\n"
+    "[bound=google][!hard_clamp]shift = tan(offset / width)\n"
+    "[!bound=symmetric][hard_clamp]shift = offset / width\n"
+    "[bound=symmetric]width = (L-1) / 2;  offset = shift = 0\n"
+    "[hard_clamp]t = clamp(z + shift, -1, 1)\n"
+    "[!hard_clamp]t = tanh(z + shift)\n"
+    "[!bound=symmetric]k = round(width t - offset) + floor(L/2), half to even;  out = (k - floor(L/2)) / "
+    "floor(L/2)\n"
+    "[bound=symmetric]k = floor(width (t + 1) + 1/2);  out = 2 k / (L-1) - 1\n"
+    "id = k_0 + k_1 L_0 + k_2 L_0 L_1 + ...: the first dim is the least significant\n"
+    "[!codebooks=1]{codebooks} groups of dims, with an id each\n"
+    "[!layers=1][hard_clamp]r_0 = c tanh(z / c), c = L / (L-1)\n"
+    "[!layers=1]layer i takes L^i r_i, and its out is L^-i of this: L times finer than the one before\n"
+    "[noise_dropout]in training out = clamp(out + U(-1/2, 1/2), -1, 1) where U(0, 1) < {noise_dropout}; "
+    "the id is without\n"
+    "[rotation]out = out R^T\n"
+    "[dim]out = linear(out)\n"
+    "@gradient\n"
+    "[!bound=symmetric][!hard_clamp]d out / d z = width (1 - t^2) / floor(L/2): only the rounding is "
+    "straight-through\n"
+    "[bound=symmetric][!hard_clamp]d out / d z = 1 - t^2: only the rounding is straight-through\n"
+    "[!bound=symmetric][hard_clamp]d out / d z = width / floor(L/2) inside the clamp, 0 outside: only the "
+    "rounding is straight-through\n"
+    "[bound=symmetric][hard_clamp]d out / d z = 1 inside the clamp, 0 outside: only the rounding is "
+    "straight-through\n",
 };
 
 /* The axis order that moves axis 1 to the end (true) or the last axis to place 1. */
@@ -253,12 +289,13 @@ static ts_value move_channels(ts_value x, bool to_last)
 
 ts_finite_scalar_result ts_finite_scalar(ts_scope s, ts_value z, const ts_finite_scalar_options *o)
 {
-    ts_fsq_result r = quantize(s, o, o->channel_first ? move_channels(z, true) : z);
-    ts_finite_scalar_result result = {o->channel_first ? move_channels(r.codes, false) : r.codes, r.ids};
-    if (ts_present(r.ids) && o->codebooks == 1 && !o->keep_codebooks_dim) {
-        ts_shape shape = ts_value_shape(r.ids);
+    ts_quantized q;
+    ts_quantize(&ts_finite_scalar_kind, s, o, o->channel_first ? move_channels(z, true) : z, &q);
+    ts_finite_scalar_result result = {o->channel_first ? move_channels(q.codes, false) : q.codes, q.ids};
+    if (q.ids.graph && ts_present(q.ids) && o->codebooks == 1 && !o->keep_codebooks_dim) {
+        ts_shape shape = ts_value_shape(q.ids);
         shape.rank--;
-        result.ids = ts_reshape(r.ids, shape);
+        result.ids = ts_reshape(q.ids, shape);
     }
     return result;
 }
@@ -267,7 +304,7 @@ ts_value ts_finite_scalar_codes(ts_scope s, ts_value ids, const ts_finite_scalar
 {
     if (ts_present(ids) && o->codebooks == 1 && !o->keep_codebooks_dim)
         ids = ts_reshape(ids, with_axis(ts_value_shape(ids), 1));
-    ts_value codes = dequantize(s, o, ids);
+    ts_value codes = ts_dequantize(&ts_finite_scalar_kind, s, o, ids);
     return o->channel_first ? move_channels(codes, false) : codes;
 }
 

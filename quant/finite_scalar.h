@@ -1,5 +1,8 @@
 /* Finite scalar quantization (Mentzer et al. 2023): each of a few numbers is bounded and rounded to one of its levels;
- * the codebook is the grid of all of them and is never stored. Arithmetic: core/fsq.h. */
+ * the codebook is the grid of all of them and is never stored. Arithmetic: core/fsq.h.
+ *
+ * Layers (after lucidrains' ResidualFSQ) are grids that are finer by the number of levels each. Together n layers are
+ * one even grid of L^n levels a dim, read digit by digit, the coarsest first. */
 #ifndef TS_QUANT_FINITE_SCALAR_H
 #define TS_QUANT_FINITE_SCALAR_H
 
@@ -9,13 +12,13 @@
 extern const ts_quantizer_kind ts_finite_scalar_kind;
 
 typedef struct {
-    ts_int_list levels; /* of each dim of a code */
-    int64_t codebooks;  /* c: independent groups of dims with the same levels */
-    int64_t dim;        /* channels in and out; 0: codebooks * levels.count. Another number: linear projections */
-    bool projection_bias;
+    ts_stack_options stack;
+    ts_int_list levels;      /* of each dim of a code */
+    int64_t codebooks;       /* c: independent groups of dims with the same levels */
     int bound;               /* ts_fsq_bound */
     bool hard_clamp;         /* clamp instead of tanh */
     bool rotation;           /* z R before and codes R^T after, R a fixed random orthogonal matrix */
+    double noise_dropout;    /* in training, the probability that a number of a code has noise added; 0: none has */
     bool indices;            /* false: no ids are computed */
     bool keep_codebooks_dim; /* ids keep their last axis even where codebooks is 1 (ts_finite_scalar_* only) */
     bool channel_first;      /* z is [B, dim, ...] instead of [B, ..., dim] (ts_finite_scalar_* only) */

@@ -11,7 +11,6 @@
 #include "autograd/shape.h"
 #include "autograd/softmax.h"
 #include "autograd/surrogate.h"
-#include "layers/linear.h"
 #include "quant/sign_code.h"
 
 /* The alias codebook_size, as the peers have it: a power of two. */
@@ -43,19 +42,7 @@ static const ts_option options_list[] = {
      .max = 1024,
      .help = "independent groups of bits; each gives an id",
      .alias = "num_codebooks"},
-    {.name = "dim",
-     .type = TS_OPTION_INT,
-     .offset = FIELD(dim),
-     .fallback = "0",
-     .min = 0,
-     .max = 65536,
-     .help = "channels in and out; 0: one per bit and codebook; another number adds linear projections"},
-    {.name = "projection_bias",
-     .type = TS_OPTION_BOOL,
-     .offset = FIELD(projection_bias),
-     .fallback = "true",
-     .help = "the projections have a bias",
-     .alias = "projection_has_bias"},
+    TS_PROJECTION_OPTIONS,
     {.name = "scale",
      .type = TS_OPTION_REAL,
      .offset = FIELD(scale),
@@ -129,6 +116,8 @@ static const ts_option options_list[] = {
      .help = "weight of the commitment loss mean((z - sg(q))^2) (MotionMillion 0.25; with lucidrains' 0 z may grow "
              "without end)",
      .alias = "commitment_loss_weight"},
+    TS_GROUPS_OPTION,
+    TS_LAYERS_OPTIONS,
     {0},
 };
 #undef FIELD
@@ -144,20 +133,16 @@ static int64_t inner_width(const ts_lookup_free_options *o)
     return o->codebooks * o->bits;
 }
 
-static int64_t outer_width(const ts_lookup_free_options *o)
+/* A layer's share of a length. */
+static double of_layer(const ts_lookup_free_options *o, double length)
 {
-    return o->dim ? o->dim : inner_width(o);
-}
-
-static bool projects(const ts_lookup_free_options *o)
-{
-    return outer_width(o) != inner_width(o);
+    return ldexp(length, -o->stack.layer);
 }
 
 /* Of each number of a code. */
 static double magnitude(const ts_lookup_free_options *o)
 {
-    return o->spherical ? o->scale / sqrt((double)o->bits) : o->scale;
+    return of_layer(o, o->spherical ? o->scale / sqrt((double)o->bits) : o->scale);
 }
 
 static ts_status info(const void *options, ts_quantizer_info *out, ts_error *err)
@@ -172,7 +157,7 @@ static ts_status info(const void *options, ts_quantizer_info *out, ts_error *err
         return ts_fail(err, TS_ERR_USAGE,
                        "lookup_free: softplus shapes the entropy penalty, and entropy 0 switches that off; set "
                        "entropy above 0, or softplus to false");
-    *out = (ts_quantizer_info){.codes = (int64_t)1 << o->bits, .width = outer_width(o), .groups = o->codebooks};
+    *out = (ts_quantizer_info){.codes = (int64_t)1 << o->bits, .width = inner_width(o), .groups = o->codebooks};
     return TS_OK;
 }
 
@@ -192,22 +177,21 @@ static ts_value rotation_of(ts_scope s, const ts_lookup_free_options *o)
 /* z [.., c * bits] -> what the signs are taken of, [N, c, bits] */
 static ts_value to_bits(const ts_lookup_free_options *o, ts_value z, ts_value rotation)
 {
-    if (o->soft_clamp > 0)
-        z = ts_scale(ts_tanh(ts_scale(z, 1 / o->soft_clamp)), o->soft_clamp);
+    double most = of_layer(o, o->soft_clamp);
+    if (most > 0)
+        z = ts_scale(ts_tanh(ts_scale(z, 1 / most)), most);
     z = ts_reshape(z, ts_shape_of(-1, o->codebooks, o->bits));
     if (rotation.graph)
         z = ts_matmul(z, rotation, false, false);
-    return o->spherical ? ts_scale(ts_l2_normalize(z, 1e-12), o->scale) : z;
+    return o->spherical ? ts_scale(ts_l2_normalize(z, 1e-12), of_layer(o, o->scale)) : z;
 }
 
-/* codes [N, c, bits] -> [.., dim], in the shape of z or of the ids but for the last axis */
-static ts_value from_bits(ts_scope s, const ts_lookup_free_options *o, ts_value codes, ts_value rotation,
-                          ts_shape shape)
+/* codes [N, c, bits] -> [.., c * bits], in the shape of z or of the ids but for the last axis */
+static ts_value from_bits(const ts_lookup_free_options *o, ts_value codes, ts_value rotation, ts_shape shape)
 {
     if (rotation.graph)
         codes = ts_matmul(codes, rotation, false, true);
-    codes = ts_reshape(codes, with_last(shape, inner_width(o)));
-    return projects(o) ? ts_linear_layer(ts_sub(s, "project_out"), codes, outer_width(o), o->projection_bias) : codes;
+    return ts_reshape(codes, with_last(shape, inner_width(o)));
 }
 
 /* Of the probabilities in the batch's logarithm: upstream's 1e-5 up to 12 bits. Beyond, less than a code has where all
@@ -258,36 +242,21 @@ static void build(ts_scope s, const void *options, ts_value z, ts_quantized *out
     const ts_lookup_free_options *o = options;
     ts_shape shape = ts_value_shape(z);
     *out = (ts_quantized){.codes = ts_poison(s.graph), .ids = ts_poison(s.graph)};
-    if (!ts_present(z))
-        return;
-    if (shape.rank < 1 || ts_dim(z, -1) != outer_width(o)) {
-        ts_build_fail(s.graph, "lookup_free", "z is %s, expected %lld channels", ts_shape_print(shape).text,
-                      (long long)outer_width(o));
-        return;
-    }
-    if (projects(o))
-        z = ts_linear_layer(ts_sub(s, "project_in"), z, inner_width(o), o->projection_bias);
     ts_enter(s);
     ts_value rotation = rotation_of(s, o);
     z = to_bits(o, z, rotation);
     ts_value hard = ts_sign_codes(z, magnitude(o));
     out->ids = ts_mask_ids(ts_reshape(ts_sign_ids(z), with_last(shape, o->codebooks)), s.mask);
     losses(s, o, z, hard, out);
-    out->codes = ts_mask_rows(from_bits(s, o, ts_straight_through(hard, z), rotation, shape), s.mask);
+    out->codes = ts_mask_rows(from_bits(o, ts_straight_through(hard, z), rotation, shape), s.mask);
 }
 
 static ts_value decode(ts_scope s, const void *options, ts_value ids)
 {
     const ts_lookup_free_options *o = options;
-    ts_shape shape = ts_value_shape(ids);
-    if (!ts_present(ids))
-        return ids;
-    if (shape.rank < 1 || ts_dim(ids, -1) != o->codebooks)
-        return ts_build_fail(s.graph, "lookup_free", "ids are %s, expected a last axis of %lld, one for each codebook",
-                             ts_shape_print(shape).text, (long long)o->codebooks);
     ts_enter(s);
     ts_value codes = ts_sign_decode(ts_reshape(ids, ts_shape_of(-1, o->codebooks)), (int)o->bits, magnitude(o));
-    return from_bits(s, o, codes, rotation_of(s, o), shape);
+    return from_bits(o, codes, rotation_of(s, o), ts_value_shape(ids));
 }
 
 const ts_quantizer_kind ts_lookup_free_kind = {
@@ -296,23 +265,26 @@ const ts_quantizer_kind ts_lookup_free_kind = {
     .info = info,
     .build = build,
     .decode = decode,
-    .formulas = "@forward\n"
-                "[soft_clamp]z = {soft_clamp} tanh(z / {soft_clamp})\n"
-                "[rotation]z = z R, R a fixed random orthogonal matrix\n"
-                "[spherical]z = {scale} z / |z|\n"
-                "[!spherical]q = {scale} sign(z), sign(0) = -1\n"
-                "[spherical]q = {scale} sign(z) / sqrt({bits}), sign(0) = -1\n"
-                "id = sum_i [z_i > 0] * 2^({bits}-1-i): the first bit is the most significant\n"
-                "[!rotation]out = q\n"
-                "[rotation]out = q R^T\n"
-                "@loss\n"
-                "[entropy]p(code) = softmax over all 2^{bits} codes of 2 * {inv_temperature} * z.code\n"
-                "[entropy]sample_entropy = mean of H(p),  batch_entropy = H(mean of p)\n"
-                "[entropy][!softplus]total += {entropy} * (sample_entropy - {diversity} * batch_entropy)\n"
-                "[entropy][softplus]total += {entropy} * softplus(sample_entropy - {diversity} * batch_entropy + "
-                "{softplus_offset})\n"
-                "[commitment]total += {commitment} * commitment,  commitment = mean((z - sg(q))^2)\n"
-                "these are of training alone\n"
-                "@gradient\n"
-                "d out / d z = 1: straight-through\n",
+    .formulas = TS_FORMULA_STACK
+    "@forward\n"
+    "[soft_clamp]z = {soft_clamp} tanh(z / {soft_clamp})\n"
+    "[rotation]z = z R, R a fixed random orthogonal matrix\n"
+    "[spherical]z = {scale} z / |z|\n"
+    "[!spherical]q = {scale} sign(z), sign(0) = -1\n"
+    "[spherical]q = {scale} sign(z) / sqrt({bits}), sign(0) = -1\n"
+    "id = sum_i [z_i > 0] * 2^({bits}-1-i): the first bit is the most significant\n"
+    "[!layers=1]layer i has {scale} * 2^-i in the place of {scale}\n"
+    "[!layers=1][soft_clamp]and {soft_clamp} * 2^-i in the place of {soft_clamp}\n"
+    "[!rotation]out = q\n"
+    "[rotation]out = q R^T\n"
+    "@loss\n"
+    "[entropy]p(code) = softmax over all 2^{bits} codes of 2 * {inv_temperature} * z.code\n"
+    "[entropy]sample_entropy = mean of H(p),  batch_entropy = H(mean of p)\n"
+    "[entropy][!softplus]total += {entropy} * (sample_entropy - {diversity} * batch_entropy)\n"
+    "[entropy][softplus]total += {entropy} * softplus(sample_entropy - {diversity} * batch_entropy + "
+    "{softplus_offset})\n"
+    "[commitment]total += {commitment} * commitment,  commitment = mean((z - sg(q))^2)\n"
+    "these are of training alone\n"
+    "@gradient\n"
+    "d out / d z = 1: straight-through\n",
 };

@@ -1,5 +1,6 @@
 /* Lookup-free quantization (Yu et al. 2023, MAGVIT-v2): a code is the signs of a few numbers, the id their bits; an
- * entropy penalty keeps codes certain and in use. Entropies without a table of all codes: quant/sign_code.h. */
+ * entropy penalty keeps codes certain and in use. Entropies without a table of all codes: quant/sign_code.h.
+ * Layers (after lucidrains' ResidualLFQ) have half the scale of the one before. */
 #ifndef TS_QUANT_LOOKUP_FREE_H
 #define TS_QUANT_LOOKUP_FREE_H
 
@@ -8,10 +9,9 @@
 extern const ts_quantizer_kind ts_lookup_free_kind;
 
 typedef struct {
+    ts_stack_options stack;
     int64_t bits;           /* d of one codebook, which has 2^d codes */
     int64_t codebooks;      /* c: independent groups of bits */
-    int64_t dim;            /* channels in and out; 0: codebooks * bits. Another number: linear projections */
-    bool projection_bias;   /* the projections have one */
     double scale;           /* codes are +-scale; spherical: of that length */
     bool spherical;         /* z and codes of each codebook are brought to the length `scale` */
     bool rotation;          /* z R before and codes R^T after, R a fixed random orthogonal matrix */

@@ -14,6 +14,7 @@
 
 #include "autograd/scope.h"
 #include "core/option.h"
+#include "quant/stack.h"
 
 enum { TS_MAX_LOSSES = 4, TS_MAX_STATISTICS = 4 };
 
@@ -41,6 +42,8 @@ typedef struct {
     int64_t groups; /* ids per token */
 } ts_quantizer_info;
 
+/* One layer of one group: z and codes are as wide as the codes. What is around it (projections, groups, layers) is
+ * quant/stack.c's, and models ask for that. */
 typedef struct ts_quantizer_kind {
     const char *name; /* "finite_scalar" */
     const ts_option_table *table;
@@ -61,11 +64,29 @@ typedef struct ts_quantizer_kind {
     /* Assigns the new state from the statistics of `build`, in its order, where ok is 1. NULL: there is no state. */
     void (*update)(ts_scope s, const void *options, const ts_value *statistics, ts_value ok);
 
+    /* z [.., D] -> what residual layers are of, before the first of several. NULL: z. */
+    ts_value (*before_layers)(const void *options, ts_value z);
+
     const char *formulas; /* for `tessera explain`: core/formula.h, with the options of `table` */
 } ts_quantizer_kind;
 
 extern const ts_quantizer_kind *const ts_quantizer_kinds[]; /* NULL-terminated */
 const ts_quantizer_kind *ts_quantizer_find(const char *name);
+
+/* What models, programs and reports ask of a quantizer: its groups and layers of a kind (quant/stack.h). Ids are [..,
+ * groups * layers * ids of a layer], group by group, and in a group layer by layer, the coarsest first. Losses are
+ * summed over all of them. */
+ts_status ts_quantizer_describe(const ts_quantizer_kind *kind, const void *options, ts_quantizer_info *info,
+                                ts_error *err);
+void ts_quantize(const ts_quantizer_kind *kind, ts_scope s, const void *options, ts_value z, ts_quantized *out);
+ts_value ts_dequantize(const ts_quantizer_kind *kind, ts_scope s, const void *options, ts_value ids);
+void ts_quantizer_update(const ts_quantizer_kind *kind, ts_scope s, const void *options, const ts_value *statistics,
+                         int statistic_count, ts_value ok);
+
+/* A layer can start only from what the layers before it leave over, once these have started: the first batch's part of
+ * the state is assigned in so many stages, each a run of its own. 0: nothing depends on data. */
+int ts_quantizer_stages(const ts_quantizer_kind *kind, const void *options);
+void ts_quantizer_init(const ts_quantizer_kind *kind, ts_scope s, const void *options, ts_value z, int stage);
 
 /* For build functions. */
 void ts_quantized_loss(ts_quantized *q, const char *name, ts_value value, double weight);

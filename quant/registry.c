@@ -5,25 +5,13 @@
 #include "quant/finite_scalar.h"
 #include "quant/lookup_free.h"
 #include "quant/quantizer.h"
-#include "quant/residual_finite_scalar.h"
-#include "quant/residual_vector.h"
 #include "quant/sim_vq.h"
 #include "quant/spherical.h"
 #include "quant/vector.h"
 
 const ts_quantizer_kind *const ts_quantizer_kinds[] = {
-    &ts_finite_scalar_kind,
-    &ts_vector_kind,
-    &ts_vector_ema_kind,
-    &ts_vector_reset_kind,
-    &ts_lookup_free_kind,
-    &ts_spherical_kind,
-    &ts_sim_vq_kind,
-    &ts_residual_finite_scalar_kind,
-    &ts_residual_vector_kind,
-    &ts_residual_vector_ema_kind,
-    &ts_residual_vector_reset_kind,
-    NULL,
+    &ts_finite_scalar_kind, &ts_vector_kind,    &ts_vector_ema_kind, &ts_vector_reset_kind,
+    &ts_lookup_free_kind,   &ts_spherical_kind, &ts_sim_vq_kind,     NULL,
 };
 
 const ts_quantizer_kind *ts_quantizer_find(const char *name)

@@ -64,6 +64,9 @@ static const ts_option options_list[] = {
      .min = 0,
      .max = 1e6,
      .help = "weight of the codebook loss mean((e - sg(z))^2), which moves the matrix"},
+    TS_GROUPS_OPTION,
+    TS_LAYERS_OPTIONS,
+    TS_SHARED_OPTION,
     {0},
 };
 #undef FIELD
@@ -103,13 +106,8 @@ static void build(ts_scope s, const void *options, ts_value z, ts_quantized *out
     ts_shape shape = ts_value_shape(z), one = shape;
     ts_value codebook = codebook_of(s, o), mask = s.mask.graph ? ts_reshape(s.mask, ts_shape_of(-1)) : TS_ABSENT;
     *out = (ts_quantized){.codes = ts_poison(s.graph), .ids = ts_poison(s.graph)};
-    if (!ts_present(z) || !ts_present(codebook))
+    if (!ts_present(codebook))
         return;
-    if (shape.rank < 1 || ts_dim(z, -1) != o->dim) {
-        ts_build_fail(s.graph, "sim_vq", "z is %s, expected %lld channels, the codebook's dim",
-                      ts_shape_print(shape).text, (long long)o->dim);
-        return;
-    }
     ts_value rows = ts_rows(z), ids = ts_nearest(ts_stop_gradient(rows), ts_stop_gradient(codebook));
     ts_value code = ts_gather(codebook, ids), fixed = ts_stop_gradient(code);
     one.dim[one.rank - 1] = 1;
@@ -124,10 +122,6 @@ static ts_value decode(ts_scope s, const void *options, ts_value ids)
 {
     const ts_sim_vq_options *o = options;
     ts_shape shape = ts_value_shape(ids);
-    if (!ts_present(ids))
-        return ids;
-    if (shape.rank < 1 || ts_dim(ids, -1) != 1)
-        return ts_build_fail(s.graph, "sim_vq", "ids are %s, expected a last axis of 1", ts_shape_print(shape).text);
     ts_value codes = ts_gather(codebook_of(s, o), ts_reshape(ids, ts_shape_of(-1)));
     shape.dim[shape.rank - 1] = o->dim;
     return ts_reshape(codes, shape);
@@ -139,17 +133,17 @@ const ts_quantizer_kind ts_sim_vq_kind = {
     .info = info,
     .build = build,
     .decode = decode,
-    .formulas =
-        "@forward\n"
-        "[bias]e = C W^T + b, C frozen\n"
-        "[!bias]e = C W^T, C frozen\n"
-        "k = argmin_k |z - e_k|^2, the lowest id on ties\n"
-        "out = e_k\n"
-        "@loss\n"
-        "[codebook]total += {codebook} * codebook,  codebook = mean((e_k - sg(z))^2)\n"
-        "[commitment]total += {commitment} * commitment,  commitment = mean((z - sg(e_k))^2)\n" TS_FORMULA_ROTATION
-        "[codebook]the codebook term moves W, and with it every code\n"
-        "[!codebook]nothing moves W: the weight of the codebook loss is 0\n"
-        "@start\n"
-        "C = N(0, 1/d), d its width; W as a linear layer's\n",
+    .formulas = TS_FORMULA_STACK TS_FORMULA_SHARED
+    "@forward\n"
+    "[bias]e = C W^T + b, C frozen\n"
+    "[!bias]e = C W^T, C frozen\n"
+    "k = argmin_k |z - e_k|^2, the lowest id on ties\n"
+    "out = e_k\n"
+    "@loss\n"
+    "[codebook]total += {codebook} * codebook,  codebook = mean((e_k - sg(z))^2)\n"
+    "[commitment]total += {commitment} * commitment,  commitment = mean((z - sg(e_k))^2)\n" TS_FORMULA_ROTATION
+    "[codebook]the codebook term moves W, and with it every code\n"
+    "[!codebook]nothing moves W: the weight of the codebook loss is 0\n"
+    "@start\n"
+    "C = N(0, 1/d), d its width; W as a linear layer's\n",
 };

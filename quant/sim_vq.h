@@ -8,6 +8,7 @@
 extern const ts_quantizer_kind ts_sim_vq_kind;
 
 typedef struct {
+    ts_stack_options stack;
     int64_t codes, dim; /* K, D */
     int64_t frozen_dim; /* width of the frozen codebook; 0: dim */
     bool bias;          /* the matrix has one */

@@ -9,7 +9,6 @@
 #include "autograd/shape.h"
 #include "autograd/softmax.h"
 #include "autograd/surrogate.h"
-#include "layers/linear.h"
 #include "quant/sign_code.h"
 
 #define FIELD(member) offsetof(ts_spherical_options, member)
@@ -35,18 +34,7 @@ static const ts_option options_list[] = {
      .max = TS_MAX_BITS,
      .help = "bits of an id: a token has bits/group ids of 2^group codes; the batch's entropy is their sum",
      .alias = "group_size"},
-    {.name = "dim",
-     .type = TS_OPTION_INT,
-     .offset = FIELD(dim),
-     .fallback = "0",
-     .min = 0,
-     .max = 65536,
-     .help = "channels in and out; 0: one per bit; another number adds linear projections"},
-    {.name = "projection_bias",
-     .type = TS_OPTION_BOOL,
-     .offset = FIELD(projection_bias),
-     .fallback = "true",
-     .help = "the projections have a bias"},
+    TS_PROJECTION_OPTIONS,
     {.name = "inv_temperature",
      .type = TS_OPTION_REAL,
      .offset = FIELD(inv_temperature),
@@ -70,11 +58,6 @@ static const ts_option_table table = {
     .options = options_list,
     .struct_bytes = sizeof(ts_spherical_options)};
 
-static int64_t outer_width(const ts_spherical_options *o)
-{
-    return o->dim ? o->dim : o->bits;
-}
-
 static double magnitude(const ts_spherical_options *o)
 {
     return 1 / sqrt((double)o->bits);
@@ -88,7 +71,7 @@ static ts_status info(const void *options, ts_quantizer_info *out, ts_error *err
                        "spherical: bits is %lld, which groups of %lld do not divide; an id is a whole group, so choose "
                        "bits as a multiple of group",
                        (long long)o->bits, (long long)o->group);
-    *out = (ts_quantizer_info){.codes = (int64_t)1 << o->group, .width = outer_width(o), .groups = o->bits / o->group};
+    *out = (ts_quantizer_info){.codes = (int64_t)1 << o->group, .width = o->bits, .groups = o->bits / o->group};
     return TS_OK;
 }
 
@@ -102,14 +85,6 @@ static ts_shape with_last(ts_shape shape, int64_t last)
 static ts_value by_groups(const ts_spherical_options *o, ts_value x)
 {
     return ts_reshape(x, ts_shape_of(-1, o->bits / o->group, o->group));
-}
-
-/* codes [.., bits] -> [.., dim] */
-static ts_value project_out(ts_scope s, const ts_spherical_options *o, ts_value codes)
-{
-    if (outer_width(o) == o->bits)
-        return codes;
-    return ts_linear_layer(ts_sub(s, "project_out"), codes, outer_width(o), o->projection_bias);
 }
 
 /* Of training alone: the batch's entropy is a number of a batch, not of tokens. */
@@ -134,35 +109,20 @@ static void build(ts_scope s, const void *options, ts_value z, ts_quantized *out
     const ts_spherical_options *o = options;
     ts_shape shape = ts_value_shape(z);
     *out = (ts_quantized){.codes = ts_poison(s.graph), .ids = ts_poison(s.graph)};
-    if (!ts_present(z))
-        return;
-    if (shape.rank < 1 || ts_dim(z, -1) != outer_width(o)) {
-        ts_build_fail(s.graph, "spherical", "z is %s, expected %lld channels", ts_shape_print(shape).text,
-                      (long long)outer_width(o));
-        return;
-    }
-    if (outer_width(o) != o->bits)
-        z = ts_linear_layer(ts_sub(s, "project_in"), z, o->bits, o->projection_bias);
     ts_enter(s);
     z = ts_l2_normalize(z, 1e-12);
     ts_value hard = ts_sign_codes(z, magnitude(o)), ids = ts_sign_ids(by_groups(o, z));
     out->ids = ts_mask_ids(ts_reshape(ids, with_last(shape, o->bits / o->group)), s.mask);
     losses(s, o, z, hard, out);
-    out->codes = ts_mask_rows(project_out(s, o, ts_straight_through(hard, z)), s.mask);
+    out->codes = ts_mask_rows(ts_straight_through(hard, z), s.mask);
 }
 
 static ts_value decode(ts_scope s, const void *options, ts_value ids)
 {
     const ts_spherical_options *o = options;
-    ts_shape shape = ts_value_shape(ids);
-    if (!ts_present(ids))
-        return ids;
-    if (shape.rank < 1 || ts_dim(ids, -1) != o->bits / o->group)
-        return ts_build_fail(s.graph, "spherical", "ids are %s, expected a last axis of %lld, one for each group",
-                             ts_shape_print(shape).text, (long long)(o->bits / o->group));
     ts_enter(s);
     ts_value codes = ts_sign_decode(ts_reshape(ids, ts_shape_of(-1)), (int)o->group, magnitude(o));
-    return project_out(s, o, ts_reshape(codes, with_last(shape, o->bits)));
+    return ts_reshape(codes, with_last(ts_value_shape(ids), o->bits));
 }
 
 const ts_quantizer_kind ts_spherical_kind = {

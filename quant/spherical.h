@@ -9,10 +9,9 @@
 extern const ts_quantizer_kind ts_spherical_kind;
 
 typedef struct {
-    int64_t bits;         /* of a token, L */
-    int64_t group;        /* bits of an id: bits / group ids for each token, of 2^group codes each */
-    int64_t dim;          /* channels in and out; 0: bits. Another number: linear projections */
-    bool projection_bias; /* the projections have one */
+    ts_stack_options stack;
+    int64_t bits;  /* of a token, L */
+    int64_t group; /* bits of an id: bits / group ids for each token, of 2^group codes each */
     double inv_temperature;
     double entropy;               /* weight of (per_sample * H(sample) - diversity * H(batch)) / inv_temperature */
     double per_sample, diversity; /* 0 for entropy: neither is computed */

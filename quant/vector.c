@@ -25,6 +25,9 @@ static const ts_option vector_options[] = {
      .choices = inits,
      .help = "first codebook: uniform in +-1/K (zalando), or N(0, 1)"},
     TS_ROTATION(ts_vector_options),
+    TS_GROUPS_OPTION,
+    TS_LAYERS_OPTIONS,
+    TS_SHARED_OPTION,
     {0},
 };
 #undef FIELD
@@ -72,16 +75,16 @@ const ts_quantizer_kind ts_vector_kind = {
     .info = vector_info,
     .build = vector_build,
     .decode = vector_decode,
-    .formulas =
-        "@forward\n"
-        "k = argmin_k |z - e_k|^2, the lowest id on ties\n"
-        "out = e_k\n"
-        "@loss\n"
-        "[codebook]total += {codebook} * codebook,  codebook = mean((e_k - sg(z))^2)\n"
-        "[commitment]total += {commitment} * commitment,  commitment = mean((z - sg(e_k))^2)\n" TS_FORMULA_ROTATION
-        "[codebook]e moves by the gradient of the codebook term alone\n"
-        "[!codebook]nothing moves e: the weight of its loss is 0\n"
-        "@start\n"
-        "[init=uniform]e uniform in -1/{codes} ... 1/{codes}\n"
-        "[init=normal]e = N(0, 1)\n",
+    .formulas = TS_FORMULA_STACK TS_FORMULA_SHARED
+    "@forward\n"
+    "k = argmin_k |z - e_k|^2, the lowest id on ties\n"
+    "out = e_k\n"
+    "@loss\n"
+    "[codebook]total += {codebook} * codebook,  codebook = mean((e_k - sg(z))^2)\n"
+    "[commitment]total += {commitment} * commitment,  commitment = mean((z - sg(e_k))^2)\n" TS_FORMULA_ROTATION
+    "[codebook]e moves by the gradient of the codebook term alone\n"
+    "[!codebook]nothing moves e: the weight of its loss is 0\n"
+    "@start\n"
+    "[init=uniform]e uniform in -1/{codes} ... 1/{codes}\n"
+    "[init=normal]e = N(0, 1)\n",
 };

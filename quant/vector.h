@@ -14,6 +14,7 @@ extern const ts_quantizer_kind ts_vector_kind, ts_vector_ema_kind, ts_vector_res
 typedef enum { TS_CODEBOOK_UNIFORM, TS_CODEBOOK_NORMAL } ts_codebook_init;
 
 typedef struct {
+    ts_stack_options stack;
     int64_t codes, dim; /* K, D */
     double commitment;  /* weight of mean((z - sg(e))^2) */
     double codebook;    /* weight of mean((e - sg(z))^2) */
@@ -30,6 +31,7 @@ typedef enum { TS_FIRST_NORMAL = 0, TS_FIRST_ROWS = 0, TS_FIRST_KMEANS = 1 } ts_
 typedef enum { TS_AVERAGES_ZALANDO, TS_AVERAGES_LUCIDRAINS } ts_averages;
 
 typedef struct {
+    ts_stack_options stack;
     int64_t codes, dim;
     double commitment, decay, epsilon;
     int averages; /* ts_averages */
@@ -41,6 +43,7 @@ typedef struct {
 } ts_vector_ema_options;
 
 typedef struct {
+    ts_stack_options stack;
     int64_t codes, dim;
     double commitment, decay;
     bool ema;   /* codebook = moving sums over moving counts; else only resets change it */

@@ -57,6 +57,9 @@ static const ts_option ema_options[] = {
      .choices = inits,
      .help = "first codebook: N(0, 1), or k-means on the first batch (lucidrains' kmeans_init)"},
     TS_KMEANS_ROUNDS_OPTION(ts_vector_ema_options),
+    TS_GROUPS_OPTION,
+    TS_LAYERS_OPTIONS,
+    TS_SHARED_OPTION,
     {0},
 };
 #undef FIELD
@@ -183,26 +186,26 @@ const ts_quantizer_kind ts_vector_ema_kind = {
     .decode = ema_decode,
     .init = ema_init,
     .update = ema_update,
-    .formulas =
-        "@forward\n"
-        "[cosine]z and e are brought to length 1 first\n"
-        "k = argmin_k |z - e_k|^2, the lowest id on ties\n"
-        "out = e_k\n"
-        "@loss\n"
-        "[commitment]total += {commitment} * commitment,  commitment = mean((z - sg(e_k))^2)\n" TS_FORMULA_ROTATION
-        "no gradient reaches e\n"
-        "@start\n"
-        "[init=normal][!cosine]e = N(0, 1)\n"
-        "[init=normal][cosine]e of random directions\n"
-        "[init=normal][averages=zalando]n = 0, m drawn like e but apart from it\n"
-        "[init=normal][averages=lucidrains]n = 1, m = e\n"
-        "[init=kmeans]e = the centres of k-means over the first batch, {kmeans_rounds} rounds; n their counts, m = n "
-        "e\n"
-        "@update\n"
-        "c, S = how many tokens chose each code, and the sum of their z\n"
-        "n = {decay} n + (1 - {decay}) c;  m = {decay} m + (1 - {decay}) S\n"
-        "s = (n + {epsilon}) / (sum n + {codes} * {epsilon}) * sum n;  e = m / s\n"
-        "[averages=zalando]n = s\n"
-        "[cosine]e is brought to length 1\n"
-        "[expire]where n < t, t = {expire} * tokens / {codes}: e = a row of the batch, n = t, m = t e\n",
+    .formulas = TS_FORMULA_STACK TS_FORMULA_SHARED
+    "@forward\n"
+    "[cosine]z and e are brought to length 1 first\n"
+    "k = argmin_k |z - e_k|^2, the lowest id on ties\n"
+    "out = e_k\n"
+    "@loss\n"
+    "[commitment]total += {commitment} * commitment,  commitment = mean((z - sg(e_k))^2)\n" TS_FORMULA_ROTATION
+    "no gradient reaches e\n"
+    "@start\n"
+    "[init=normal][!cosine]e = N(0, 1)\n"
+    "[init=normal][cosine]e of random directions\n"
+    "[init=normal][averages=zalando]n = 0, m drawn like e but apart from it\n"
+    "[init=normal][averages=lucidrains]n = 1, m = e\n"
+    "[init=kmeans]e = the centres of k-means over the first batch, {kmeans_rounds} rounds; n their counts, m = n "
+    "e\n"
+    "@update\n"
+    "c, S = how many tokens chose each code, and the sum of their z\n"
+    "n = {decay} n + (1 - {decay}) c;  m = {decay} m + (1 - {decay}) S\n"
+    "s = (n + {epsilon}) / (sum n + {codes} * {epsilon}) * sum n;  e = m / s\n"
+    "[averages=zalando]n = s\n"
+    "[cosine]e is brought to length 1\n"
+    "[expire]where n < t, t = {expire} * tokens / {codes}: e = a row of the batch, n = t, m = t e\n",
 };

@@ -47,6 +47,9 @@ static const ts_option reset_options[] = {
      .choices = inits,
      .help = "first codebook, from the first batch: its first rows (T2M-GPT), or k-means (lucidrains)"},
     TS_KMEANS_ROUNDS_OPTION(ts_vector_reset_options),
+    TS_GROUPS_OPTION,
+    TS_LAYERS_OPTIONS,
+    TS_SHARED_OPTION,
     {0},
 };
 #undef FIELD
@@ -64,6 +67,12 @@ static ts_status reset_info(const void *options, ts_quantizer_info *info, ts_err
         return ts_fail(err, TS_ERR_USAGE,
                        "vector_reset: ema and reset are both off, so that nothing would ever move the "
                        "codebook; switch one on, or use kind vector");
+    if (o->stack.layers > 1 && o->init == TS_FIRST_ROWS && !(o->reset && o->threshold > 0))
+        return ts_fail(err, TS_ERR_USAGE,
+                       "vector_reset: layers is %lld, and what the first layer's rows leave over is 0, so that only "
+                       "resets could bring the others to their codes; set reset: true and a threshold above 0, or "
+                       "init: kmeans",
+                       (long long)o->stack.layers);
     TS_TRY(ts_kmeans_check("vector_reset", o->init == TS_FIRST_KMEANS, o->kmeans_rounds, err));
     *info = (ts_quantizer_info){.codes = o->codes, .width = o->dim, .groups = 1};
     return TS_OK;
@@ -175,19 +184,19 @@ const ts_quantizer_kind ts_vector_reset_kind = {
     .decode = reset_decode,
     .init = reset_init,
     .update = reset_update,
-    .formulas =
-        "@forward\n"
-        "k = argmin_k |z - e_k|^2, the lowest id on ties\n"
-        "out = e_k\n"
-        "@loss\n"
-        "[commitment]total += {commitment} * commitment,  commitment = mean((z - sg(e_k))^2)\n" TS_FORMULA_ROTATION
-        "no gradient reaches e\n"
-        "@start\n"
-        "[init=rows]e_k = row k of the first batch; where it has fewer rows than codes, rows repeat with noise\n"
-        "[init=kmeans]e = the centres of k-means over the first batch, {kmeans_rounds} rounds\n"
-        "@update\n"
-        "c, S = how many tokens chose each code, and the sum of their z\n"
-        "[ema]n = {decay} n + (1 - {decay}) c;  m = {decay} m + (1 - {decay}) S;  e = m / n\n"
-        "[!ema]n = c of this step alone\n"
-        "[reset]where n < {threshold}: e_k = row k of the batch\n",
+    .formulas = TS_FORMULA_STACK TS_FORMULA_SHARED
+    "@forward\n"
+    "k = argmin_k |z - e_k|^2, the lowest id on ties\n"
+    "out = e_k\n"
+    "@loss\n"
+    "[commitment]total += {commitment} * commitment,  commitment = mean((z - sg(e_k))^2)\n" TS_FORMULA_ROTATION
+    "no gradient reaches e\n"
+    "@start\n"
+    "[init=rows]e_k = row k of the first batch; where it has fewer rows than codes, rows repeat with noise\n"
+    "[init=kmeans]e = the centres of k-means over the first batch, {kmeans_rounds} rounds\n"
+    "@update\n"
+    "c, S = how many tokens chose each code, and the sum of their z\n"
+    "[ema]n = {decay} n + (1 - {decay}) c;  m = {decay} m + (1 - {decay}) S;  e = m / n\n"
+    "[!ema]n = c of this step alone\n"
+    "[reset]where n < {threshold}: e_k = row k of the batch\n",
 };

@@ -93,7 +93,7 @@ ts_status ts_experiment_open(ts_experiment *e, ts_config *config, const char *de
     e->tokenizer.quantizer = ts_quantizer_kinds[ts_config_kind(config, "quantizer")];
     e->tokenizer.quantizer_options = ts_config_options(config, "quantizer");
     TS_TRY(check_train(e->train, err));
-    TS_TRY(e->tokenizer.quantizer->info(e->tokenizer.quantizer_options, &e->tokenizer.info, err));
+    TS_TRY(ts_quantizer_describe(e->tokenizer.quantizer, e->tokenizer.quantizer_options, &e->tokenizer.info, err));
     TS_TRY(ts_device_open(device, threads, &e->device, err));
     e->workspace = ts_workspace_new(e->device);
     e->store = ts_store_new(TS_F32);

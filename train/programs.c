@@ -233,7 +233,7 @@ static void update_role(ts_experiment *e, ts_graph *g, const update *u, ts_role 
 
 /* The updating half: norm, guard, optimizer, moving average, quantizer. `loss` may be absent (in `apply`). */
 static void build_update(ts_training *t, ts_experiment *e, ts_graph *g, ts_value schedule, ts_value loss,
-                         const ts_value *statistics)
+                         const ts_value *statistics, int statistic_count)
 {
     const ts_train_options *o = e->train;
     int64_t trainable = ts_store_trainable_count(e->store);
@@ -255,10 +255,9 @@ static void build_update(ts_training *t, ts_experiment *e, ts_graph *g, ts_value
     if (o->ema > 0)
         ts_ema(ts_block_value(g, e->store, TS_BLOCK_EMA, 0, trainable),
                ts_block_value(g, e->store, TS_BLOCK_VALUE, 0, trainable), t->ok, o->ema);
-    if (e->tokenizer.quantizer->update && statistics) {
-        ts_scope s = root_scope(e, g, TS_TRAIN, TS_BLOCK_VALUE, TS_ABSENT);
-        e->tokenizer.quantizer->update(ts_sub(s, "quantizer"), e->tokenizer.quantizer_options, statistics, t->ok);
-    }
+    ts_scope s = root_scope(e, g, TS_TRAIN, TS_BLOCK_VALUE, TS_ABSENT);
+    ts_quantizer_update(e->tokenizer.quantizer, ts_sub(s, "quantizer"), e->tokenizer.quantizer_options, statistics,
+                        statistic_count, t->ok);
 }
 
 /* Scalars one behind the other, [count]. */
@@ -327,29 +326,12 @@ static void build_apply(ts_training *t, ts_experiment *e, const ts_quantized *q)
     t->apply_schedule = ts_input(g, "schedule", TS_F32, ts_shape_of(TS_SCHEDULE_SLOTS));
     for (int i = 0; i < q->statistic_count; i++)
         statistics[i] = statistic_place(e, g, q->statistics[i].name);
-    build_update(t, e, g, t->apply_schedule, TS_ABSENT, statistics);
+    build_update(t, e, g, t->apply_schedule, TS_ABSENT, statistics, q->statistic_count);
     clear_place(g, ts_block_value(g, e->store, TS_BLOCK_GRAD, 0, ts_store_trainable_count(e->store)));
     for (int i = 0; i < q->statistic_count; i++)
         clear_place(g, statistics[i]);
     t->apply_numbers = row_of((ts_value[]){t->norm, t->ok}, 2);
     ts_output(t->apply_numbers, "numbers");
-}
-
-static ts_status build_init(ts_training *t, ts_experiment *e, ts_error *err)
-{
-    if (!e->tokenizer.quantizer->init)
-        return TS_OK;
-    int64_t batch = e->train->batch / e->train->accumulate;
-    if (!(t->init_graph = ts_graph_new(TS_F32)))
-        return ts_out_of_memory(err, 0);
-    t->init_x = ts_input(t->init_graph, "x", TS_F32, batch_of(e->tokenizer.item, batch));
-    t->init_random = ts_input(t->init_graph, "random", TS_I64, ts_shape_of(2));
-    padding p = ts_experiment_pads(e) ? padding_of(&e->tokenizer, t->init_graph, batch) : no_padding;
-    t->init_lengths = p.lengths;
-    ts_scope s = root_scope(e, t->init_graph, TS_TRAIN, TS_BLOCK_VALUE, t->init_random);
-    s.mask = p.tokens;
-    ts_tokenizer_init(s, &e->tokenizer, ts_mask_rows(t->init_x, p.frames));
-    return ts_program_new(t->init_graph, e->workspace, &t->init, err);
 }
 
 static ts_status need_blocks(ts_experiment *e, ts_error *err)
@@ -374,7 +356,7 @@ static ts_status build_training(ts_training *t, ts_experiment *e, ts_error *err)
         ts_value statistics[TS_MAX_STATISTICS];
         for (int i = 0; i < q.statistic_count; i++)
             statistics[i] = q.statistics[i].value;
-        build_update(t, e, t->graph, t->schedule, t->loss, statistics);
+        build_update(t, e, t->graph, t->schedule, t->loss, statistics, q.statistic_count);
         count_codes(t, e, t->ok);
         gather_numbers(t, true);
     } else {
@@ -386,8 +368,7 @@ static ts_status build_training(ts_training *t, ts_experiment *e, ts_error *err)
         build_apply(t, e, &q);
         TS_TRY(ts_program_new(t->apply_graph, e->workspace, &t->apply, err));
     }
-    TS_TRY(ts_program_new(t->graph, e->workspace, &t->step, err));
-    return build_init(t, e, err);
+    return ts_program_new(t->graph, e->workspace, &t->step, err);
 }
 
 ts_status ts_training_open(ts_training *t, ts_experiment *e, ts_error *err)
@@ -403,11 +384,40 @@ void ts_training_close(ts_training *t)
 {
     ts_program_free(t->step);
     ts_program_free(t->apply);
-    ts_program_free(t->init);
     ts_graph_free(t->graph);
     ts_graph_free(t->apply_graph);
-    ts_graph_free(t->init_graph);
     *t = (ts_training){0};
+}
+
+/* ---- what the first batch decides ---- */
+
+static ts_status build_start(ts_start *start, ts_experiment *e, int stage, ts_error *err)
+{
+    int64_t batch = e->train->batch / e->train->accumulate;
+    start->x = ts_input(start->graph, "x", TS_F32, batch_of(e->tokenizer.item, batch));
+    start->random = ts_input(start->graph, "random", TS_I64, ts_shape_of(2));
+    padding p = ts_experiment_pads(e) ? padding_of(&e->tokenizer, start->graph, batch) : no_padding;
+    start->lengths = p.lengths;
+    ts_scope s = root_scope(e, start->graph, TS_TRAIN, TS_BLOCK_VALUE, start->random);
+    s.mask = p.tokens;
+    ts_tokenizer_init(s, &e->tokenizer, ts_mask_rows(start->x, p.frames), stage);
+    return ts_program_new(start->graph, e->workspace, &start->program, err);
+}
+
+ts_status ts_start_open(ts_start *start, ts_experiment *e, int stage, ts_error *err)
+{
+    *start = (ts_start){.graph = ts_graph_new(TS_F32)};
+    ts_status status = start->graph ? build_start(start, e, stage, err) : ts_out_of_memory(err, 0);
+    if (status != TS_OK)
+        ts_start_close(start);
+    return status;
+}
+
+void ts_start_close(ts_start *start)
+{
+    ts_program_free(start->program);
+    ts_graph_free(start->graph);
+    *start = (ts_start){0};
 }
 
 void ts_schedule_fill(const ts_train_options *o, int64_t step, int64_t applied, float out[TS_SCHEDULE_SLOTS])

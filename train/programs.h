@@ -20,11 +20,11 @@ enum {
 /* The training programs. With accumulate == 1, `step` does everything; else `step` computes and adds up the gradients
  * of a micro-batch, and `apply` changes the weights. */
 typedef struct {
-    ts_graph *graph, *apply_graph, *init_graph;
-    ts_program *step, *apply, *init; /* apply: NULL without accumulation; init: NULL where nothing depends on data */
-    ts_value x, schedule, random;    /* inputs of step; random is i64 [2]: seed, step */
-    ts_value lengths;                /* input of step, i32 [batch]: frames of each item; absent where all are full */
-    ts_value apply_schedule, init_x, init_random, init_lengths;
+    ts_graph *graph, *apply_graph;
+    ts_program *step, *apply;     /* apply: NULL without accumulation */
+    ts_value x, schedule, random; /* inputs of step; random is i64 [2]: seed, step */
+    ts_value lengths;             /* input of step, i32 [batch]: frames of each item; absent where all are full */
+    ts_value apply_schedule;
     ts_value loss, y, ids;
     ts_value norm, ok; /* of step, or of apply */
     /* What the host reads of each run, f32, one number after the other. `numbers`, of step: the loss, the parts; behind
@@ -46,6 +46,16 @@ typedef struct {
  * from the experiment's seed), and makes the optimizer's blocks. Owner: ts_training_close. */
 ts_status ts_training_open(ts_training *t, ts_experiment *e, ts_error *err);
 void ts_training_close(ts_training *t);
+
+/* What the first (micro-)batch decides: one of the quantizer's stages (ts_quantizer_stages), in their order, before the
+ * first step. The store must be sealed. Owner: ts_start_close. */
+typedef struct {
+    ts_graph *graph;
+    ts_program *program;
+    ts_value x, random, lengths; /* inputs, as of ts_training */
+} ts_start;
+ts_status ts_start_open(ts_start *start, ts_experiment *e, int stage, ts_error *err);
+void ts_start_close(ts_start *start);
 
 /* What the schedule input holds in step `step` (from 0), when `applied` steps have changed the weights before it. */
 void ts_schedule_fill(const ts_train_options *options, int64_t step, int64_t applied, float out[TS_SCHEDULE_SLOTS]);

@@ -133,18 +133,28 @@ static ts_status run_program(const trainer *t, ts_program *program, ts_error *er
     return t->options->check_nan ? ts_program_run_checked(program, err) : ts_program_run(program, err);
 }
 
+static ts_status run_stage(trainer *t, const ts_batch *batch, int stage, ts_error *err)
+{
+    int64_t random[2] = {t->e.top->seed, 0};
+    ts_start start;
+    TS_TRY(ts_start_open(&start, &t->e, stage, err));
+    ts_program_set(start.program, start.x, batch->data);
+    if (start.lengths.graph)
+        ts_program_set(start.program, start.lengths, batch->lengths);
+    ts_program_set(start.program, start.random, random);
+    ts_status status = run_program(t, start.program, err);
+    ts_start_close(&start);
+    return status;
+}
+
 /* The first batch decides what depends on data: codebooks that start from its rows. */
 static ts_status initialise(trainer *t, const ts_batch *batch, ts_error *err)
 {
-    ts_training *p = &t->programs;
-    int64_t random[2] = {t->e.top->seed, 0};
-    if (t->state.initialised || !p->init)
+    int stages = ts_quantizer_stages(t->e.tokenizer.quantizer, t->e.tokenizer.quantizer_options);
+    if (t->state.initialised || stages == 0)
         return TS_OK;
-    ts_program_set(p->init, p->init_x, batch->data);
-    if (p->init_lengths.graph)
-        ts_program_set(p->init, p->init_lengths, batch->lengths);
-    ts_program_set(p->init, p->init_random, random);
-    TS_TRY(run_program(t, p->init, err));
+    for (int stage = 0; stage < stages; stage++)
+        TS_TRY(run_stage(t, batch, stage, err));
     t->state.initialised = true;
     return TS_OK;
 }

@@ -35,6 +35,7 @@ FILES = {
     "bsq": lookup_free.Spherical,
     "sim_vq": sim_vq,
     "residual_fsq": residual.Scalar,
+    "residual_lfq": residual.Signs,
     "residual_vq": residual.Vector,
     "vqvae_image": image_model,
     "vqvae_motionmillion": motion_model,

@@ -1,7 +1,8 @@
-"""Golden vectors of residual quantization, lucidrains conventions, written from the formulas. Tokens [B, n, D].
+"""Golden vectors of residual and grouped quantization, lucidrains conventions, written from the formulas. Tokens
+[B, n, D].
 
-Layer i quantizes what the layers before it left over, r_i = x - q_0 - ... - q_(i-1), on a grid that is L^i times finer;
-the sum of all q is the code. What is left over is taken without its gradient.
+Layer i quantizes what the layers before it left over, r_i = x - q_0 - ... - q_(i-1); the sum of all q is the code. What
+is left over is taken without its gradient. Groups are equal parts of the D channels, each with layers of its own.
 """
 
 import math
@@ -10,14 +11,21 @@ import torch
 import torch.nn.functional as F
 
 import finite_scalar as fsq
+import lookup_free as signs
 import vector
 from vectors import Case
 
 MARGIN = 1e-3  # in widths of a level of the layer
 
 
+def a_layers(case):
+    return case.attrs.get("num_quantizers", 1)
+
+
 class Scalar:
-    """ResidualFSQ: `hard` clamps softly once, then every layer clamps; else every layer has its tanh."""
+    """ResidualFSQ, with a grid that is L^i times finer in layer i: `hard` clamps softly once, then every layer clamps;
+    else every layer has its tanh. One layer is a plain grid, and may have noise: where in/hit is below
+    `noise_dropout`, in/noise - 1/2 is added to the code."""
 
     INPUTS = [r"in/.*", r"init/.*"]
     ABOUT = {"module": "residual finite scalar quantization, lucidrains conventions"}
@@ -32,7 +40,7 @@ class Scalar:
             kept = a["dropout"] + int(case.data["in/more"])
         n = torch.tensor(self.levels)
         rest = fsq.linear(self.x, self.params, "project_in")
-        if self.hard:
+        if self.hard and a["num_quantizers"] > 1:
             c = 1 + 1 / (n - 1)
             rest = torch.tanh(rest / c) * c
         self.codes, self.ids, self.margin = [], [], 1.0
@@ -44,6 +52,12 @@ class Scalar:
             self.codes.append(code * scale if i < kept else torch.zeros_like(code))
             self.ids.append(ids if i < kept else torch.full_like(ids, -1))
             rest = rest - (code * scale).detach()
+        self.plain = sum(self.codes).detach()
+        if "in/hit" in case.data:
+            hit, noise = (torch.tensor(case.data[k]).view_as(code) for k in ("in/hit", "in/noise"))
+            exact = 2 * level / (n - 1) - 1  # code beside it may be 1 and a rounding, where a clamp has no gradient
+            noisy = torch.where(hit < a["noise_dropout"], exact + noise - 0.5, exact)
+            self.codes = [(code - code.detach()) * (noisy.abs() <= 1) + noisy.clamp(-1, 1)]
 
     def gap(self, z):
         """As fsq.margin; what the clamp takes away is far from any boundary."""
@@ -69,11 +83,12 @@ class Scalar:
             "out/quantized": out,
             "out/indices": torch.stack(f.ids, -1),
             "out/losses": torch.zeros(()),
-            "probe/codes": torch.stack(f.codes),
-            "probe/output": out,
+            "probe/output": f.outward(f.plain),
             "grad/x": f.x.grad,
             "attrs": {"rounding_margin": f.margin},
         }
+        if a_layers(case) > 1:
+            results["probe/codes"] = torch.stack(f.codes)
         results.update({"grad/param/" + n: p.grad for n, p in f.params.items()})
         return results
 
@@ -99,23 +114,39 @@ class Scalar:
         for more in (0, 2, 3):
             draws = {"in/more": torch.tensor(more, dtype=torch.int32)}
             yield Scalar.drawn(f"l654_dropout_{1 + more}_of_4", [6, 5, 4], 4, 3, draws, 1.0, dropout=1)
+        torch.manual_seed(5)
+        for name, levels, dim, p, hard in (("noise_l85", [8, 5], 2, 0.4, 1), ("noise_l22_proj5", [2, 2], 5, 0.9, 0)):
+            draws = {"in/hit": torch.rand(18, 1, len(levels)), "in/noise": torch.rand(18, 1, len(levels))}
+            yield Scalar.drawn(name, levels, 1, dim, draws, 1.0, noise_dropout=p, bound_hard_clamp=hard)
 
 
 class Vector:
-    """Residual vector quantization with a codebook a layer, three steps. `kind` says what moves the codebooks: nothing
-    here but the `gradient`, whose gradients are results; `ema` (the classic one); `reset` (T2M-GPT's)."""
+    """Residual vector quantization, three steps. `kind` says what moves the codebooks: nothing here but the `gradient`,
+    whose gradients are results; `ema` (the classic one); `reset` (T2M-GPT's). Each layer of each group has a codebook,
+    or (`shared_codebook`) each group has one, whose counts and sums are those of all its layers."""
 
     INPUTS = [r"init/.*", r"step\d/in_.*"]
-    ABOUT = {"module": "residual vector quantization, a codebook a layer"}
+    ABOUT = {"module": "residual vector quantization, in groups"}
     tolerance = staticmethod(vector.tolerance)
     PARTS = {"gradient": ["codebook"], "ema": ["codebook", "count", "sum"], "reset": ["codebook", "count", "sum"]}
 
     @staticmethod
-    def moved(a, x, ids, state):
+    def place(a, group, layer):
+        """Where the codebook of a layer lies."""
+        groups = f"groups.{group}." if a.get("groups", 1) > 1 else ""
+        return groups + ("" if a.get("shared_codebook", 0) or a["num_quantizers"] == 1 else f"layers.{layer}.")
+
+    @staticmethod
+    def places(a):
+        pairs = [(g, i) for g in range(a.get("groups", 1)) for i in range(a["num_quantizers"])]
+        return list(dict.fromkeys(Vector.place(a, *pair) for pair in pairs))
+
+    @staticmethod
+    def moved(a, x, ids, state, first):
         if a["kind"] == "ema":
             return dict(zip(("codebook", "count", "sum"), vector.Classic.moved(x, ids, state["count"], state["sum"], a["decay"], 1e-5)))
         old = (state["codebook"], state["sum"], state["count"])
-        fresh, total, count = vector.T2mGpt.updated("QuantizeEMAReset", old, x, ids, a["decay"], x[: a["codebook_size"]])
+        fresh, total, count = vector.T2mGpt.updated("QuantizeEMAReset", old, x, ids, a["decay"], first)
         return {"codebook": fresh, "sum": total, "count": count}
 
     @staticmethod
@@ -123,41 +154,49 @@ class Vector:
         """Results of the step, the state after it, and how close the nearest row was to another code."""
         a = case.attrs
         z = vector.leaf(case.data[at + "in_x"])
-        codebooks = [s["codebook"].clone().requires_grad_() for s in state]
-        rest, out, loss, every, after, least = z.reshape(-1, a["dim"]), 0, 0, [], [], float("inf")
-        for s, code in zip(state, codebooks):
-            ids = vector.nearest(rest, code)
-            least = min(least, vector.gap(rest, code))
-            q = code[ids]
-            loss = loss + a["commitment_cost"] * F.mse_loss(rest, q.detach())
-            if a["kind"] == "gradient":
-                loss = loss + F.mse_loss(q, rest.detach())
-            else:
-                after.append(Vector.moved(a, rest.detach(), ids, s))
-            out = out + vector.straight_through(q, rest)
-            rest = rest - q.detach()
-            every.append(ids)
+        codebooks = {p: s["codebook"].clone().requires_grad_() for p, s in state.items()}
+        met = {p: [] for p in state}
+        parts, loss, every, least = [], 0, [], float("inf")
+        for g, rest in enumerate(z.reshape(-1, a["dim"]).chunk(a.get("groups", 1), -1)):
+            out = 0
+            for i in range(a["num_quantizers"]):
+                place = Vector.place(a, g, i)
+                code = codebooks[place]
+                ids = vector.nearest(rest, code)
+                least = min(least, vector.gap(rest, code))
+                q = code[ids]
+                loss = loss + a["commitment_cost"] * F.mse_loss(rest, q.detach())
+                if a["kind"] == "gradient":
+                    loss = loss + F.mse_loss(q, rest.detach())
+                met[place].append((rest.detach(), ids))
+                out = out + vector.straight_through(q, rest)
+                rest = rest - q.detach()
+                every.append(ids)
+            parts.append(out)
+        out = torch.cat(parts, -1)
         (loss + (out.view_as(z) * torch.tensor(case.data[at + "in_r"])).sum()).backward()
         results = {
             "quantized": out.view_as(z),
-            "indices": torch.stack(every, -1).view(*z.shape[:-1], len(state)),
+            "indices": torch.stack(every, -1).view(*z.shape[:-1], len(every)),
             "loss": loss,
             "grad_x": z.grad,
         }
-        for i, code in enumerate(codebooks):
-            if a["kind"] == "gradient":
-                results[f"grad/layers.{i}.codebook"] = code.grad
-            else:
-                results.update({f"after/layers.{i}.{k}": v for k, v in after[i].items()})
-        return results, after or state, least
+        if a["kind"] == "gradient":
+            results.update({f"grad/{p}codebook": c.grad for p, c in codebooks.items()})
+            return results, state, least
+        after = {}
+        for p, rows in met.items():
+            x, ids = torch.cat([r for r, _ in rows]), torch.cat([k for _, k in rows])
+            after[p] = Vector.moved(a, x, ids, state[p], rows[0][0][: a["codebook_size"]])
+            results.update({f"after/{p}{k}": v for k, v in after[p].items()})
+        return results, after, least
 
     @staticmethod
     def compute(case):
         a, results, least = case.attrs, {}, float("inf")
-        state = [
-            {k: torch.tensor(case.data[f"init/layers.{i}.{k}"]) for k in Vector.PARTS[a["kind"]]}
-            for i in range(a["num_quantizers"])
-        ]
+        state = {
+            p: {k: torch.tensor(case.data[f"init/{p}{k}"]) for k in Vector.PARTS[a["kind"]]} for p in Vector.places(a)
+        }
         for step in range(3):
             found, state, near = Vector.one_step(case, f"step{step}/", state)
             results.update({f"step{step}/" + k: v for k, v in found.items()})
@@ -165,24 +204,111 @@ class Vector:
         return {**results, "attrs": {"min_gap": least}}
 
     @staticmethod
-    def drawn(seed, attrs):
+    def drawn(name, seed, attrs):
         codes, dim, data = attrs["codebook_size"], attrs["dim"], {}
-        for i in range(attrs["num_quantizers"]):
-            first = torch.randn(codes, dim) / 2**i
+        for i, place in enumerate(Vector.places(attrs)):
+            first = torch.randn(codes, dim // attrs.get("groups", 1)) / 2 ** (i % attrs["num_quantizers"])
             state = {"codebook": first, "count": torch.ones(codes), "sum": first}
-            data.update({f"init/layers.{i}.{k}": state[k] for k in Vector.PARTS[attrs["kind"]]})
+            data.update({f"init/{place}{k}": state[k] for k in Vector.PARTS[attrs["kind"]]})
         for step in range(3):
             data.update({f"step{step}/in_x": torch.randn(2, 9, dim), f"step{step}/in_r": torch.randn(2, 9, dim)})
-        return Case(f"{attrs['kind']}_{attrs['num_quantizers']}", dict(attrs, seed=seed), data)
+        return Case(name, dict(attrs, seed=seed), data)
 
     @staticmethod
     def cases():
-        for kind, layers, codes, dim, decay, cost in [
-            ("gradient", 3, 10, 4, 0, 0.25),
-            ("ema", 2, 12, 6, 0.8, 0.25),
-            ("ema", 9, 6, 5, 0.9, 1.0),
-            ("reset", 2, 12, 4, 0.99, 0.02),
-            ("reset", 3, 10, 6, 0.8, 0.5),
+        for kind, layers, codes, dim, decay, cost, more in [
+            ("gradient", 3, 10, 4, 0, 0.25, {}),
+            ("ema", 2, 12, 6, 0.8, 0.25, {}),
+            ("ema", 9, 6, 5, 0.9, 1.0, {}),
+            ("reset", 2, 12, 4, 0.99, 0.02, {}),
+            ("reset", 3, 10, 6, 0.8, 0.5, {}),
+            ("gradient", 3, 8, 4, 0, 0.25, dict(shared_codebook=1)),
+            ("ema", 2, 9, 5, 0.8, 0.25, dict(shared_codebook=1)),
+            ("reset", 2, 9, 4, 0.9, 0.25, dict(shared_codebook=1)),
+            ("gradient", 1, 7, 6, 0, 0.5, dict(groups=2)),
+            ("ema", 2, 6, 8, 0.8, 0.25, dict(groups=2)),
+            ("reset", 2, 6, 9, 0.8, 0.25, dict(groups=3)),
+            ("ema", 2, 8, 6, 0.8, 0.25, dict(groups=2, shared_codebook=1)),
         ]:
-            attrs = dict(kind=kind, num_quantizers=layers, codebook_size=codes, dim=dim, decay=decay, commitment_cost=cost)
-            yield vector.settled((Vector.compute, lambda seed: Vector.drawn(seed, attrs)), f"{kind}_{layers}", 4000, 1e-4)
+            attrs = dict(kind=kind, num_quantizers=layers, codebook_size=codes, dim=dim, decay=decay, commitment_cost=cost, **more)
+            name = f"{kind}_{layers}" + "".join(f"_{k.split('_')[0]}" for k in more)
+            build = lambda seed: Vector.drawn(name, seed, attrs)
+            yield vector.settled((Vector.compute, build), name, 4000, 1e-4)
+
+
+class Signs:
+    """ResidualLFQ and GroupedResidualLFQ: layer i has the scale 2^-i, of its soft clamp, too. Projections are a
+    group's."""
+
+    INPUTS = [r"in/.*", r"init/.*"]
+    ABOUT = {"module": "residual lookup-free quantization, lucidrains conventions"}
+    tolerance = staticmethod(vector.tolerance)
+
+    @staticmethod
+    def layer(a, i, rest):
+        o = dict(
+            bits=a["bits"],
+            books=1,
+            temperature=a["inv_temperature"],
+            spherical=a.get("spherical", 0),
+            scale=2.0**-i,
+            weight=0.1,
+            gamma=1.0,
+            commitment=a.get("commitment_loss_weight", 0.25),
+            clamp=a.get("soft_clamp_input_value", 0.0) / 2**i,
+            softplus=0,
+        )
+        return signs.Pass(rest, {}, None, o), float(signs.before_signs(rest, {}, None, o).detach().abs().min())
+
+    @staticmethod
+    def compute(case):
+        a, groups = case.attrs, case.attrs.get("groups", 1)
+        params = {n[5:]: torch.tensor(v).requires_grad_() for n, v in case.data.items() if n.startswith("init/")}
+        x = vector.leaf(case.data["in/x"])
+        outs, ids, loss, margin = [], [], 0, float("inf")
+        for g, part in enumerate(x.chunk(groups, -1)):
+            own = {n.replace(f"groups.{g}.", ""): p for n, p in params.items() if groups == 1 or n.startswith(f"groups.{g}.")}
+            rest, codes = fsq.linear(part, own, "project_in"), 0
+            for i in range(a["num_quantizers"]):
+                f, least = Signs.layer(a, i, rest)
+                rest, codes = rest - f.out.detach(), codes + f.out
+                ids.append(f.ids.squeeze(-1))
+                loss, margin = loss + f.loss, min(margin, least)
+            outs.append(fsq.linear(codes, own, "project_out"))
+        out = torch.cat(outs, -1)
+        (loss + (out * torch.tensor(case.data["in/r"])).sum()).backward()
+        return {
+            "out/quantized": out,
+            "out/indices": torch.stack(ids, -1),
+            "out/losses": loss,
+            "probe/output": out,
+            "grad/x": x.grad,
+            **{"grad/param/" + n: p.grad for n, p in params.items()},
+            "attrs": {"sign_margin": margin},
+        }
+
+    @staticmethod
+    def drawn(name, bits, layers, dim, **options):
+        groups = options.get("groups", 1)
+        for seed in range(4000):
+            torch.manual_seed(seed)
+            data = {"in/x": torch.randn(2, 9, dim), "in/r": torch.randn(2, 9, dim)}
+            for g in range(groups):
+                place = f"init/groups.{g}." if groups > 1 else "init/"
+                if dim != bits * groups:
+                    drawn = fsq.projections(seed + g, dim // groups, bits, 1)
+                    data.update({n.replace("param/", place): v for n, v in drawn.items()})
+            attrs = dict(bits=bits, num_quantizers=layers, dim=dim, inv_temperature=3.0, **options)
+            case = Case(name, attrs, data)
+            if Signs.compute(case)["attrs"]["sign_margin"] > signs.MARGIN:
+                return case
+        raise RuntimeError(f"{name}: no seed keeps the margin")
+
+    @staticmethod
+    def cases():
+        yield Signs.drawn("bits4_layers3", 4, 3, 4)
+        yield Signs.drawn("bits3_layers2_proj5", 3, 2, 5)
+        yield Signs.drawn("soft_clamp", 3, 3, 3, soft_clamp_input_value=2.0)
+        yield Signs.drawn("spherical", 4, 2, 4, spherical=1)
+        yield Signs.drawn("groups2_layers2", 3, 2, 6, groups=2)
+        yield Signs.drawn("groups3_proj", 2, 2, 12, groups=3)

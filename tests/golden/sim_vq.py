@@ -31,27 +31,39 @@ def rotated(z, q):
     return turned * stretch
 
 
+def place(a, i):
+    return f"layers.{i}." if a.get("num_quantizers", 1) > 1 else ""
+
+
 def compute(case):
+    """Of several layers each quantizes what those before it left over."""
     a = case.attrs
-    weight = leaf(case.data["init/code_transform.weight"])
-    x, frozen = leaf(case.data["in/x"]), torch.tensor(case.data["init/frozen_codebook"])
-    code = frozen @ weight.t()
-    rows = x.reshape(-1, a["dim"])
-    ids = nearest(rows, code)
-    q = code[ids]
-    loss = F.mse_loss(q, rows.detach()) + 0.25 * F.mse_loss(rows, q.detach())
-    out = rotated(rows, q) if a.get("rotation_trick", 1) else rows + (q - rows).detach()
+    layers = a.get("num_quantizers", 1)
+    x = leaf(case.data["in/x"])
+    weights = [leaf(case.data[f"init/{place(a, i)}code_transform.weight"]) for i in range(layers)]
+    rest, loss, out, plain, every, least = x.reshape(-1, a["dim"]), 0, 0, 0, [], float("inf")
+    for i, weight in enumerate(weights):
+        code = torch.tensor(case.data[f"init/{place(a, i)}frozen_codebook"]) @ weight.t()
+        ids = nearest(rest, code)
+        q = code[ids]
+        least = min(least, gap(rest, code))
+        loss = loss + F.mse_loss(q, rest.detach()) + 0.25 * F.mse_loss(rest, q.detach())
+        out = out + (rotated(rest, q) if a.get("rotation_trick", 1) else rest + (q - rest).detach())
+        plain, rest = plain + q, rest - q.detach()
+        every.append(ids)
     (loss + (out.view_as(x) * torch.tensor(case.data["in/r"])).sum()).backward()
-    return {
+    results = {
         "out/quantized": out.view_as(x),
-        "out/indices": ids.view(x.shape[:-1]),
+        "out/indices": torch.stack(every, -1).view(*x.shape[:-1], layers),
         "out/losses": loss,
-        "out/codebook": code,
-        "probe/codes": q.view_as(x),
+        "probe/output": plain.view_as(x),
         "grad/x": x.grad,
-        "grad/param/code_transform.weight": weight.grad,
-        "attrs": {"min_gap": gap(rows, code)},
+        "attrs": {"min_gap": least},
     }
+    if layers == 1:
+        results.update({"out/codebook": code, "probe/codes": plain.view_as(x)})
+    results.update({f"grad/param/{place(a, i)}code_transform.weight": w.grad for i, w in enumerate(weights)})
+    return results
 
 
 def drawn(name, codes, dim, frozen, options):
@@ -60,9 +72,10 @@ def drawn(name, codes, dim, frozen, options):
         data = {
             "in/x": torch.randn(2, 9, dim),
             "in/r": torch.randn(2, 9, dim),
-            "init/frozen_codebook": torch.randn(codes, frozen) / frozen**0.5,
-            "init/code_transform.weight": torch.randn(dim, frozen) / frozen**0.5,
         }
+        for i in range(options.get("num_quantizers", 1)):
+            data[f"init/{place(options, i)}frozen_codebook"] = torch.randn(codes, frozen) / frozen**0.5
+            data[f"init/{place(options, i)}code_transform.weight"] = torch.randn(dim, frozen) / frozen**0.5
         case = Case(name, dict(dim=dim, codebook_size=codes, klass="SimVQ", **options), data)
         if compute(case)["attrs"]["min_gap"] > GAP:
             return case
@@ -74,3 +87,5 @@ def cases():
     yield drawn("rotation_frozen4", 24, 7, 4, dict(frozen_codebook_dim=4))
     yield drawn("straight_through", 12, 5, 5, dict(rotation_trick=0))
     yield drawn("straight_through_frozen9", 10, 4, 9, dict(rotation_trick=0, frozen_codebook_dim=9))
+    yield drawn("residual_3", 14, 6, 6, dict(num_quantizers=3))
+    yield drawn("residual_2_straight_through", 12, 5, 5, dict(num_quantizers=2, rotation_trick=0))

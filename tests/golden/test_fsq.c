@@ -31,7 +31,7 @@ static fsq_case fsq_case_of(golden_case *c, ts_device *device)
     cr_assert_leq(levels->count, TS_MAX_INTS);
     memcpy(f.options.levels.value, levels->ints, (size_t)levels->count * sizeof *levels->ints);
     f.options.codebooks = golden_int_or(c, "num_codebooks", 1);
-    f.options.dim = golden_int_or(c, "dim", 0);
+    f.options.stack.dim = golden_int_or(c, "dim", 0);
     return f;
 }
 
@@ -48,7 +48,7 @@ static void check_facts(const fsq_case *f)
     ts_error err = {0};
     ts_quantizer_info info = {0};
     const ts_finite_scalar_options *o = &f->options;
-    if (ts_finite_scalar_kind.info(o, &info, &err) != TS_OK)
+    if (ts_quantizer_describe(&ts_finite_scalar_kind, o, &info, &err) != TS_OK)
         golden_fail(f->c, "%s", err.text);
     if (o->indices)
         expect_int(f->c, "codebook_size", info.codes);
@@ -231,7 +231,7 @@ static void motionmillion(golden_case *c, ts_device *device)
 {
     fsq_case f = fsq_case_of(c, device);
     float none = 0;
-    f.options.projection_bias = golden_int_or(c, "bias", 1);
+    f.options.stack.projection_bias = golden_int_or(c, "bias", 1);
     f.options.channel_first = true;
     f.decode_channel_first = golden_tensor(c, "in/z")->shape.rank > 3;
     f.epsilon = 1e-7;
@@ -248,7 +248,7 @@ static void motionmillion(golden_case *c, ts_device *device)
 static void lucidrains(golden_case *c, ts_device *device)
 {
     fsq_case f = fsq_case_of(c, device);
-    f.options.projection_bias = golden_int_or(c, "projection_has_bias", 1);
+    f.options.stack.projection_bias = golden_int_or(c, "projection_has_bias", 1);
     f.options.bound = golden_int_or(c, "preserve_symmetry", 0) ? TS_FSQ_SYMMETRIC : TS_FSQ_LUCIDRAINS;
     f.options.hard_clamp = golden_int_or(c, "bound_hard_clamp", 0);
     f.options.rotation = golden_int_or(c, "orthogonal_rotation", 0);

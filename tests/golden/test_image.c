@@ -139,9 +139,8 @@ static void build_step(image_case *t)
     golden_steps_build(&t->steps, loss);
     for (int i = 0; i < q.statistic_count; i++)
         statistics[i] = q.statistics[i].value;
-    if (t->tokenizer.quantizer->update)
-        t->tokenizer.quantizer->update(ts_sub(t->graph.scope, "quantizer"), t->tokenizer.quantizer_options, statistics,
-                                       TS_ABSENT);
+    ts_quantizer_update(t->tokenizer.quantizer, ts_sub(t->graph.scope, "quantizer"), t->tokenizer.quantizer_options,
+                        statistics, q.statistic_count, TS_ABSENT);
 }
 
 static void run_step(image_case *t, int step)

@@ -200,7 +200,7 @@ static void read_quantizer(motion_case *t)
     t->perplexity_epsilon = 1e-7;
     if (strcmp(kind, "FSQ") == 0) {
         t->scalar = (ts_finite_scalar_options){
-            .levels = levels_of(c), .codebooks = 1, .dim = dim, .projection_bias = true, .indices = true};
+            .stack = {.dim = dim, .projection_bias = true}, .levels = levels_of(c), .codebooks = 1, .indices = true};
         t->tokenizer.quantizer = &ts_finite_scalar_kind;
         t->tokenizer.quantizer_options = &t->scalar;
     } else if (reset || ema) {
@@ -346,9 +346,8 @@ static golden_draws build_step(motion_case *t)
     golden_steps_build(&t->steps, loss);
     for (int i = 0; i < f.q.statistic_count; i++)
         statistics[i] = f.q.statistics[i].value;
-    if (t->tokenizer.quantizer->update)
-        t->tokenizer.quantizer->update(ts_sub(g->scope, "quantizer"), t->tokenizer.quantizer_options, statistics,
-                                       TS_ABSENT);
+    ts_quantizer_update(t->tokenizer.quantizer, ts_sub(g->scope, "quantizer"), t->tokenizer.quantizer_options,
+                        statistics, f.q.statistic_count, TS_ABSENT);
     return draws;
 }
 
@@ -356,22 +355,23 @@ static golden_draws build_step(motion_case *t)
 static void initialise(motion_case *t)
 {
     golden_graph g;
+    if (ts_quantizer_stages(t->tokenizer.quantizer, t->tokenizer.quantizer_options) == 0)
+        return;
     golden_graph_open(&g, &t->bench, TS_TRAIN);
     g.floor = 0;
     g.tolerance = 5e-5;
     ts_value x = batch_input(t, &g);
-    if (ts_tokenizer_init(g.scope, &t->tokenizer, x)) {
-        golden_draws draws = golden_graph_draws(&g, "init/tile_noise", "tile_noise");
-        golden_graph_expect_state(&g, "quantizer.codebook", "codebook");
-        if (t->reset.ema) {
-            golden_graph_expect_state(&g, "quantizer.count", "code_count");
-            golden_graph_expect_state(&g, "quantizer.sum", "code_sum");
-        }
-        if (golden_graph_plan(&g)) {
-            ts_program_set(g.program, x, batch_data(t, 0));
-            golden_graph_feed(&g, "init/", &draws);
-            golden_graph_run(&g, "init/");
-        }
+    ts_tokenizer_init(g.scope, &t->tokenizer, x, 0);
+    golden_draws draws = golden_graph_draws(&g, "init/tile_noise", "tile_noise");
+    golden_graph_expect_state(&g, "quantizer.codebook", "codebook");
+    if (t->reset.ema) {
+        golden_graph_expect_state(&g, "quantizer.count", "code_count");
+        golden_graph_expect_state(&g, "quantizer.sum", "code_sum");
+    }
+    if (golden_graph_plan(&g)) {
+        ts_program_set(g.program, x, batch_data(t, 0));
+        golden_graph_feed(&g, "init/", &draws);
+        golden_graph_run(&g, "init/");
     }
     golden_graph_close(&g);
 }

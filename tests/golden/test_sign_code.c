@@ -23,7 +23,7 @@ static ts_quantizer_info info_of(const sign_case *s)
 {
     ts_quantizer_info info = {0};
     ts_error err = {0};
-    if (s->kind->info(s->options, &info, &err) != TS_OK)
+    if (ts_quantizer_describe(s->kind, s->options, &info, &err) != TS_OK)
         golden_fail(s->c, "%s", err.text);
     return info;
 }
@@ -110,7 +110,7 @@ static void lookup_free_training(golden_bench *b, const sign_case *s)
     golden_graph_open(&g, b, TS_TRAIN);
     g.channels_last = s->channel_first;
     ts_value x = golden_graph_input(&g, "", "in/x");
-    s->kind->build(g.scope, s->options, x, &q);
+    ts_quantize(s->kind, g.scope, s->options, x, &q);
     golden_graph_expect(&g, q.codes, "out/out");
     golden_graph_expect(&g, q.ids, "out/indices");
     golden_graph_expect(&g, ts_quantized_total(&q), "out/aux_loss");
@@ -135,7 +135,7 @@ static void lookup_free_evaluation(golden_bench *b, const sign_case *s)
     ts_quantized q;
     golden_graph_open(&g, b, TS_EVAL);
     g.channels_last = s->channel_first;
-    s->kind->build(g.scope, s->options, golden_graph_input(&g, "", "in/x"), &q);
+    ts_quantize(s->kind, g.scope, s->options, golden_graph_input(&g, "", "in/x"), &q);
     golden_graph_expect(&g, q.codes, "eval/out");
     golden_graph_expect(&g, q.ids, "eval/indices");
     expect_loss(&g, ts_quantized_total(&q), "eval/aux_loss");
@@ -151,7 +151,7 @@ static void lookup_free_decoding(golden_bench *b, const sign_case *s)
     int64_t groups = info_of(s).groups;
     ts_value ids =
         ts_reshape(golden_graph_input(&g, "", "out/indices"), ts_shape_of(t.shape.dim[0], t.shape.dim[1], groups));
-    golden_graph_expect(&g, s->kind->decode(g.scope, s->options, ids), "probe/indices_to_codes");
+    golden_graph_expect(&g, ts_dequantize(s->kind, g.scope, s->options, ids), "probe/indices_to_codes");
     run(&g);
 }
 
@@ -169,20 +169,20 @@ static void check_bit_values(golden_case *c, int64_t bits)
 
 static ts_lookup_free_options lookup_free_options(golden_case *c, double commitment)
 {
-    ts_lookup_free_options o = {.bits = golden_int(c, "codebook_dim"),
-                                .codebooks = golden_int_or(c, "num_codebooks", 1),
-                                .dim = golden_int_or(c, "dim", 0),
-                                .projection_bias = golden_int_or(c, "projection_has_bias", 1),
-                                .scale = golden_real_or(c, "codebook_scale", 1),
-                                .spherical = golden_int_or(c, "spherical", 0),
-                                .rotation = golden_int_or(c, "orthogonal_rotation", 0),
-                                .soft_clamp = golden_real_or(c, "soft_clamp_input_value", 0),
-                                .inv_temperature = golden_real(c, "inv_temperature"),
-                                .entropy = golden_real_or(c, "entropy_loss_weight", 0.1),
-                                .diversity = golden_real_or(c, "diversity_gamma", 1),
-                                .softplus = golden_int_or(c, "experimental_softplus_entropy_loss", 0),
-                                .softplus_offset = golden_real_or(c, "entropy_loss_offset", 5),
-                                .commitment = golden_real_or(c, "commitment_loss_weight", commitment)};
+    ts_lookup_free_options o = {
+        .bits = golden_int(c, "codebook_dim"),
+        .codebooks = golden_int_or(c, "num_codebooks", 1),
+        .stack = {.dim = golden_int_or(c, "dim", 0), .projection_bias = golden_int_or(c, "projection_has_bias", 1)},
+        .scale = golden_real_or(c, "codebook_scale", 1),
+        .spherical = golden_int_or(c, "spherical", 0),
+        .rotation = golden_int_or(c, "orthogonal_rotation", 0),
+        .soft_clamp = golden_real_or(c, "soft_clamp_input_value", 0),
+        .inv_temperature = golden_real(c, "inv_temperature"),
+        .entropy = golden_real_or(c, "entropy_loss_weight", 0.1),
+        .diversity = golden_real_or(c, "diversity_gamma", 1),
+        .softplus = golden_int_or(c, "experimental_softplus_entropy_loss", 0),
+        .softplus_offset = golden_real_or(c, "entropy_loss_offset", 5),
+        .commitment = golden_real_or(c, "commitment_loss_weight", commitment)};
     return o;
 }
 
@@ -231,7 +231,7 @@ static void spherical(golden_case *c, ts_device *device)
     golden_bench_open(&b, c, device);
     golden_graph_open(&g, &b, TS_TRAIN);
     ts_value x = golden_graph_input(&g, "", "in/x");
-    ts_spherical_kind.build(g.scope, &o, x, &q);
+    ts_quantize(&ts_spherical_kind, g.scope, &o, x, &q);
     golden_graph_expect(&g, q.codes, "out/out");
     golden_graph_expect(&g, q.ids, "out/group_indices");
     golden_graph_expect(&g, ts_quantized_total(&q), "out/loss");

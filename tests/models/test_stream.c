@@ -19,8 +19,10 @@
 enum { C = 263, WIDTH = 32, MOST_FRAMES = 300, MOST_TOKENS = MOST_FRAMES };
 
 static ts_error err;
-static ts_finite_scalar_options scalar = {
-    .levels = {.count = 3, .value = {8, 8, 8}}, .codebooks = 1, .dim = WIDTH, .projection_bias = true, .indices = true};
+static ts_finite_scalar_options scalar = {.stack = {.dim = WIDTH, .projection_bias = true},
+                                          .levels = {.count = 3, .value = {8, 8, 8}},
+                                          .codebooks = 1,
+                                          .indices = true};
 static ts_vector_options vector = {.codes = 64, .dim = WIDTH, .commitment = 1, .codebook = 1};
 
 static const ts_motion_conv_options plain = {.width = 32,

@@ -1,6 +1,7 @@
 #include "tests/quant/quant_rig.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "autograd/node.h"
@@ -81,6 +82,29 @@ void *quant_rig_defaults(quant_rig *r, const ts_quantizer_kind *kind)
     void *options = ts_arena_alloc(&r->graph->arena, kind->table->struct_bytes);
     cr_assert_not_null(options);
     cr_assert_eq(ts_options_default(kind->table, options, &r->graph->arena, &err), TS_OK, "%s", err.text);
+    return options;
+}
+
+static void set_options(quant_rig *r, const ts_quantizer_kind *kind, void *options, const char *pairs)
+{
+    char copy[256];
+    ts_error err = {0};
+    snprintf(copy, sizeof copy, "%s", pairs);
+    for (char *rest = NULL, *pair = strtok_r(copy, " ", &rest); pair; pair = strtok_r(NULL, " ", &rest)) {
+        char *equals = strchr(pair, '=');
+        cr_assert_not_null(equals);
+        *equals = '\0';
+        const ts_option *option = ts_option_find(kind->table, pair);
+        cr_assert(option && ts_option_parse(option, equals + 1, options, &r->graph->arena, &err) == TS_OK, "%s: %s: %s",
+                  kind->name, pair, err.text);
+    }
+}
+
+void *quant_rig_options(quant_rig *r, const ts_quantizer_kind *kind, const char *pairs, const char *more)
+{
+    void *options = quant_rig_defaults(r, kind);
+    set_options(r, kind, options, pairs);
+    set_options(r, kind, options, more);
     return options;
 }
 

@@ -33,6 +33,9 @@ void *quant_rig_state(quant_rig *r, const char *path);
 /* The kind's default options, in memory of the graph. */
 void *quant_rig_defaults(quant_rig *r, const ts_quantizer_kind *kind);
 
+/* The same with "key=value key=value ..." over them, twice. Asserts that the table takes them. */
+void *quant_rig_options(quant_rig *r, const ts_quantizer_kind *kind, const char *pairs, const char *more);
+
 /* Asserts that the graph's error contains `text`. */
 void quant_rig_expect_error(const quant_rig *r, const char *text);
 

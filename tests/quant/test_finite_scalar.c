@@ -73,8 +73,8 @@ static void expect_bijection(const ts_finite_scalar_options *o)
     quant_rig_open(&r, TS_EVAL);
     ts_value z = ts_input(r.graph, "z", TS_F32, ts_shape_of(t.size, t.count));
     ts_value wanted = ts_input(r.graph, "ids", TS_I32, ts_shape_of(t.size, 1));
-    ts_finite_scalar_kind.build(r.scope, o, z, &q);
-    ts_value decoded = ts_finite_scalar_kind.decode(r.scope, o, wanted);
+    ts_quantize(&ts_finite_scalar_kind, r.scope, o, z, &q);
+    ts_value decoded = ts_dequantize(&ts_finite_scalar_kind, r.scope, o, wanted);
     ts_value again = ts_finite_scalar_ids(decoded, o);
     ts_output(q.codes, "codes");
     ts_output(q.ids, "got");
@@ -126,8 +126,8 @@ Test(quant_finite_scalar, info_of_the_presets)
     ts_error err = {0};
     for (int p = 0; p < 7; p++) {
         ts_quantizer_info info;
-        ts_finite_scalar_options o = {.levels = presets[p], .codebooks = 3, .dim = p == 2 ? 64 : 0};
-        cr_assert_eq(ts_finite_scalar_kind.info(&o, &info, &err), TS_OK, "%s", err.text);
+        ts_finite_scalar_options o = {.levels = presets[p], .codebooks = 3, .stack.dim = p == 2 ? 64 : 0};
+        cr_assert_eq(ts_quantizer_describe(&ts_finite_scalar_kind, &o, &info, &err), TS_OK, "%s", err.text);
         cr_assert(info.codes == expected_codes[p] && info.groups == 3);
         cr_assert_eq(info.width, p == 2 ? 64 : 3 * presets[p].count);
     }
@@ -138,7 +138,7 @@ static void expect_refused(ts_int_list levels, int bound, const char *text)
     ts_error err = {0};
     ts_quantizer_info info;
     ts_finite_scalar_options o = {.levels = levels, .codebooks = 1, .bound = bound};
-    cr_assert_eq(ts_finite_scalar_kind.info(&o, &info, &err), TS_ERR_USAGE, "accepted: %s", text);
+    cr_assert_eq(ts_quantizer_describe(&ts_finite_scalar_kind, &o, &info, &err), TS_ERR_USAGE, "accepted: %s", text);
     cr_assert(strstr(err.text, text), "expected \"%s\" in: %s", text, err.text);
 }
 
@@ -164,16 +164,16 @@ Test(quant_finite_scalar, operands_that_do_not_fit)
     ts_quantized q;
     quant_rig_open(&r, TS_TRAIN);
     ts_finite_scalar_options *o = quant_rig_defaults(&r, &ts_finite_scalar_kind);
-    ts_finite_scalar_kind.build(ts_sub(r.scope, "quantizer"), o, ts_input(r.graph, "z", TS_F32, ts_shape_of(2, 7, 5)),
-                                &q);
+    ts_quantize(&ts_finite_scalar_kind, ts_sub(r.scope, "quantizer"), o,
+                ts_input(r.graph, "z", TS_F32, ts_shape_of(2, 7, 5)), &q);
     cr_assert_not(ts_present(q.codes) || ts_present(q.ids));
     quant_rig_expect_error(&r, "quantizer: finite_scalar: z is [2, 7, 5], expected 3 channels");
-    cr_assert_not(ts_present(ts_finite_scalar_kind.decode(r.scope, o, q.ids)));
+    cr_assert_not(ts_present(ts_dequantize(&ts_finite_scalar_kind, r.scope, o, q.ids)));
     cr_assert_not(ts_present(ts_finite_scalar_codes(r.scope, q.ids, o)));
     quant_rig_close(&r);
     quant_rig_open(&r, TS_TRAIN);
     o = quant_rig_defaults(&r, &ts_finite_scalar_kind);
-    ts_finite_scalar_kind.decode(r.scope, o, ts_input(r.graph, "ids", TS_I32, ts_shape_of(4, 2)));
+    ts_dequantize(&ts_finite_scalar_kind, r.scope, o, ts_input(r.graph, "ids", TS_I32, ts_shape_of(4, 2)));
     quant_rig_expect_error(&r, "finite_scalar: ids are [4, 2], expected a last axis of 1");
     quant_rig_close(&r);
 }
@@ -187,7 +187,7 @@ Test(quant_finite_scalar, nan_has_no_id)
     ts_finite_scalar_options *o = quant_rig_defaults(&r, &ts_finite_scalar_kind);
     o->codebooks = 2;
     ts_value z = ts_input(r.graph, "z", TS_F32, ts_shape_of(2, 6));
-    ts_finite_scalar_kind.build(r.scope, o, z, &q);
+    ts_quantize(&ts_finite_scalar_kind, r.scope, o, z, &q);
     ts_output(q.codes, "codes");
     ts_output(q.ids, "ids");
     quant_rig_plan(&r);
@@ -223,7 +223,7 @@ Test(quant_finite_scalar, rotation)
     ts_finite_scalar_options o = {
         .levels = {D, {7, 5, 5, 5, 5}}, .codebooks = 1, .indices = true, .rotation = true, .bound = TS_FSQ_SYMMETRIC};
     ts_value z = ts_input(r.graph, "z", TS_F32, ts_shape_of(N, D));
-    ts_finite_scalar_kind.build(r.scope, &o, z, &q);
+    ts_quantize(&ts_finite_scalar_kind, r.scope, &o, z, &q);
     ts_output(q.codes, "codes");
     ts_output(q.ids, "ids");
     quant_rig_plan(&r);
@@ -239,7 +239,7 @@ Test(quant_finite_scalar, rotation)
     cr_assert_gt(fabsf(m[1]), 1e-3f, "the matrix rotates nothing");
     quant_rig_next(&r, TS_INFER);
     ts_value in = ts_input(r.graph, "ids", TS_I32, ts_shape_of(N, 1));
-    ts_value decoded = ts_finite_scalar_kind.decode(r.scope, &o, in);
+    ts_value decoded = ts_dequantize(&ts_finite_scalar_kind, r.scope, &o, in);
     ts_output(decoded, "decoded");
     quant_rig_plan(&r);
     ts_program_set(r.program, in, ids);
@@ -262,8 +262,8 @@ Test(quant_finite_scalar, highest_rank)
     quant_rig_open(&r, TS_EVAL);
     ts_finite_scalar_options *o = quant_rig_defaults(&r, &ts_finite_scalar_kind);
     o->codebooks = 2;
-    ts_finite_scalar_kind.build(r.scope, o, ts_input(r.graph, "z", TS_F32, ts_shape_of(1, 2, 1, 2, 1, 6)), &q);
-    ts_value codes = ts_finite_scalar_kind.decode(r.scope, o, q.ids);
+    ts_quantize(&ts_finite_scalar_kind, r.scope, o, ts_input(r.graph, "z", TS_F32, ts_shape_of(1, 2, 1, 2, 1, 6)), &q);
+    ts_value codes = ts_dequantize(&ts_finite_scalar_kind, r.scope, o, q.ids);
     cr_assert(ts_shape_equal(ts_value_shape(q.ids), ts_shape_of(1, 2, 1, 2, 1, 2)));
     cr_assert(ts_shape_equal(ts_value_shape(codes), ts_shape_of(1, 2, 1, 2, 1, 6)));
     quant_rig_plan(&r);

@@ -11,7 +11,15 @@
 #include "core/random.h"
 #include "tests/quant/quant_rig.h"
 
-enum { ITEMS = 3, TOKENS = 7, ROWS = ITEMS * TOKENS, MAX_WIDTH = 64, MAX_STATE = 1 << 16, STEPS = 3 };
+enum {
+    ITEMS = 3,
+    TOKENS = 7,
+    ROWS = ITEMS * TOKENS,
+    MAX_WIDTH = 64,
+    MAX_STATE = 1 << 16,
+    MAX_VARIABLES = 12,
+    STEPS = 3
+};
 
 /* "key=value ..." over the kind's defaults. Few codes and more codes than rows, every way to move a codebook. */
 static const struct {
@@ -46,14 +54,20 @@ static const struct {
     {"spherical", "bits=8 group=2 dim=5 commitment=0.5"},
     {"sim_vq", "codes=12 dim=4"},
     {"sim_vq", "codes=300 dim=5 frozen_dim=3 rotation=false bias=true"},
-    {"residual_finite_scalar", "levels=[5,4] layers=3"},
-    {"residual_finite_scalar", "levels=[3,3,3] layers=4 dim=6 dropout=2"},
-    {"residual_finite_scalar", "levels=[5,4] layers=2 hard_clamp=false"},
-    {"residual_vector_ema", "codes=6 dim=4 layers=2 decay=0.8"},
-    {"residual_vector_ema", "codes=6 dim=4 layers=2 averages=lucidrains rotation=true expire=0.3"},
-    {"residual_vector_reset", "codes=6 dim=4 layers=2 decay=0.8"},
-    {"residual_vector_reset", "codes=300 dim=4 layers=2 dropout=1"},
-    {"residual_vector", "codes=6 dim=4 layers=1"},
+    {"finite_scalar", "levels=[5,4] bound=symmetric hard_clamp=true layers=3"},
+    {"finite_scalar", "levels=[3,3,3] bound=symmetric hard_clamp=true layers=4 dim=6 dropout=2"},
+    {"finite_scalar", "levels=[5,4] bound=symmetric layers=2 groups=3 dim=9"},
+    {"vector_ema", "codes=6 dim=4 layers=2 decay=0.8"},
+    {"vector_ema", "codes=6 dim=4 layers=2 averages=lucidrains rotation=true expire=0.3"},
+    {"vector_ema", "codes=6 dim=4 layers=2 averages=lucidrains init=kmeans kmeans_rounds=3 dropout=1"},
+    {"vector_ema", "codes=6 dim=4 layers=3 shared=true decay=0.8"},
+    {"vector_ema", "codes=6 dim=8 groups=2 decay=0.8"},
+    {"vector_reset", "codes=6 dim=4 layers=2 decay=0.8"},
+    {"vector_reset", "codes=300 dim=4 layers=2 dropout=1"},
+    {"vector_reset", "codes=6 dim=4 layers=2 shared=true decay=0.8 groups=2"},
+    {"vector", "codes=6 dim=4 layers=3 shared=true"},
+    {"lookup_free", "bits=3 layers=2 groups=2 inv_temperature=2"},
+    {"sim_vq", "codes=12 dim=4 layers=2"},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
@@ -80,18 +94,7 @@ enum { MASKS = sizeof masks / sizeof *masks };
 
 static void *options_of(quant_rig *r, const ts_quantizer_kind *kind, const char *text)
 {
-    void *options = quant_rig_defaults(r, kind);
-    char copy[128];
-    ts_error err = {0};
-    snprintf(copy, sizeof copy, "%s", text);
-    for (char *rest = NULL, *pair = strtok_r(copy, " ", &rest); pair; pair = strtok_r(NULL, " ", &rest)) {
-        char *equals = strchr(pair, '=');
-        *equals = '\0';
-        const ts_option *option = ts_option_find(kind->table, pair);
-        cr_assert(option && ts_option_parse(option, equals + 1, options, &r->graph->arena, &err) == TS_OK, "%s: %s",
-                  pair, err.text);
-    }
-    return options;
+    return quant_rig_options(r, kind, text, "");
 }
 
 /* What some steps of training come to. Losses and gradients are of sum(losses) + sum(codes * weights). */
@@ -106,7 +109,7 @@ typedef struct {
         char path[64];
         int64_t count;
         float *value;
-    } state[8];
+    } state[MAX_VARIABLES];
 } outcome;
 
 static void clear(outcome *o)
@@ -142,20 +145,21 @@ static void set_operands(quant_rig *r, const operands *in, const float *z, const
 static void initialise(quant_rig *r, int c, const ts_quantizer_kind *kind, ts_shape shape, const float *z,
                        const float *mask)
 {
-    if (!kind->init)
-        return;
-    quant_rig_next(r, TS_TRAIN);
-    operands in = make_operands(r, shape.dim[0], shape.dim[1], shape.dim[2], mask != NULL);
-    kind->init(r->scope, options_of(r, kind, cases[c].options), in.z);
-    quant_rig_plan(r);
-    set_operands(r, &in, z, NULL, mask);
-    quant_rig_run(r);
+    int stages = ts_quantizer_stages(kind, options_of(r, kind, cases[c].options));
+    for (int stage = 0; stage < stages; stage++) {
+        quant_rig_next(r, TS_TRAIN);
+        operands in = make_operands(r, shape.dim[0], shape.dim[1], shape.dim[2], mask != NULL);
+        ts_quantizer_init(kind, r->scope, options_of(r, kind, cases[c].options), in.z, stage);
+        quant_rig_plan(r);
+        set_operands(r, &in, z, NULL, mask);
+        quant_rig_run(r);
+    }
 }
 
 static void read_state(quant_rig *r, outcome *o)
 {
     o->variables = ts_store_count(r->store);
-    cr_assert_leq(o->variables, 8);
+    cr_assert_leq(o->variables, MAX_VARIABLES);
     for (int i = 0; i < o->variables; i++) {
         const ts_variable *v = ts_store_at(r->store, i);
         snprintf(o->state[i].path, sizeof o->state[i].path, "%s", v->path);
@@ -171,7 +175,7 @@ static ts_quantized build_step(quant_rig *r, const ts_quantizer_kind *kind, cons
     ts_quantized q;
     ts_error err = {0};
     ts_value statistics[TS_MAX_STATISTICS], wrt[2] = {in->z, TS_ABSENT};
-    kind->build(r->scope, options, in->z, &q);
+    ts_quantize(kind, r->scope, options, in->z, &q);
     ts_value total = ts_sum_all(ts_mul(q.codes, in->weights));
     if (q.loss_count)
         total = ts_add(total, ts_quantized_total(&q));
@@ -184,8 +188,7 @@ static ts_quantized build_step(quant_rig *r, const ts_quantizer_kind *kind, cons
     ts_differentiate(total, wrt[1].graph ? 2 : 1, wrt, gradient);
     for (int i = 0; i < q.statistic_count; i++)
         statistics[i] = q.statistics[i].value;
-    if (kind->update)
-        kind->update(r->scope, options, statistics, TS_ABSENT);
+    ts_quantizer_update(kind, r->scope, options, statistics, q.statistic_count, TS_ABSENT);
     ts_output(q.codes, "codes");
     ts_output(gradient[0], "dz");
     if (wrt[1].graph)
@@ -302,7 +305,8 @@ static void check(int c, const float *mask)
     ts_quantizer_info info;
     char label[160];
     quant_rig_open(&r, TS_TRAIN);
-    cr_assert_eq(kind->info(options_of(&r, kind, cases[c].options), &info, &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_quantizer_describe(kind, options_of(&r, kind, cases[c].options), &info, &err), TS_OK, "%s",
+                 err.text);
     quant_rig_close(&r);
     cr_assert_leq(info.width, MAX_WIDTH);
     snprintf(label, sizeof label, "%s %s", cases[c].kind, cases[c].options);
@@ -344,7 +348,8 @@ Test(quant_mask, no_token_counts)
         ts_quantizer_info info;
         ts_error err = {0};
         quant_rig_open(&r, TS_TRAIN);
-        cr_assert_eq(kind->info(options_of(&r, kind, cases[c].options), &info, &err), TS_OK, "%s", err.text);
+        cr_assert_eq(ts_quantizer_describe(kind, options_of(&r, kind, cases[c].options), &info, &err), TS_OK, "%s",
+                     err.text);
         quant_rig_close(&r);
         outcome *o = run(c, ts_shape_of(ITEMS, TOKENS, info.width), z, z, none, STEPS);
         for (int64_t i = 0; i < ROWS * info.width; i++)
@@ -378,12 +383,12 @@ Test(quant_mask, dead_codes_stay_where_no_token_counts)
     quant_rig_open(&r, TS_TRAIN);
     operands in = make_operands(&r, 1, N, D, true);
     void *options = options_of(&r, kind, "codes=4 dim=2 decay=0.5 threshold=2");
-    kind->build(r.scope, options, in.z, &q);
+    ts_quantize(kind, r.scope, options, in.z, &q);
     for (int i = 0; i < q.statistic_count; i++)
         statistics[i] = q.statistics[i].value;
     ts_error err = {0};
     cr_assert_eq(ts_store_seal(r.store, r.device, 7, &err), TS_OK, "%s", err.text);
-    kind->update(r.scope, options, statistics, TS_ABSENT);
+    ts_quantizer_update(kind, r.scope, options, statistics, q.statistic_count, TS_ABSENT);
     ts_output(statistics[2], "rows");
     quant_rig_plan(&r);
     const float codebook[K * D] = {1, 2, 3, 4, 5, 6, 7, 8};
@@ -415,9 +420,9 @@ Test(quant_mask, a_mask_of_another_shape_is_refused)
         ts_error err = {0};
         quant_rig_open(&r, TS_TRAIN);
         const void *options = options_of(&r, kind, cases[c].options);
-        cr_assert_eq(kind->info(options, &info, &err), TS_OK, "%s", err.text);
+        cr_assert_eq(ts_quantizer_describe(kind, options, &info, &err), TS_OK, "%s", err.text);
         r.scope.mask = ts_input(r.graph, "mask", TS_F32, ts_shape_of(TOKENS, ITEMS));
-        kind->build(r.scope, options, ts_input(r.graph, "z", TS_F32, ts_shape_of(ITEMS, TOKENS, info.width)), &q);
+        ts_quantize(kind, r.scope, options, ts_input(r.graph, "z", TS_F32, ts_shape_of(ITEMS, TOKENS, info.width)), &q);
         quant_rig_expect_error(&r, "mask: is f32 [7, 3] for");
         quant_rig_close(&r);
     }

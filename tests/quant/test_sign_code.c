@@ -84,7 +84,7 @@ Test(quant_sign_code, beside_zero)
     o->bits = 2;
     o->codebooks = 2;
     ts_value z = ts_input(r.graph, "z", TS_F32, ts_shape_of(3, 4));
-    ts_lookup_free_kind.build(r.scope, o, z, &q);
+    ts_quantize(&ts_lookup_free_kind, r.scope, o, z, &q);
     ts_output(q.codes, "codes");
     ts_output(q.ids, "ids");
     quant_rig_plan(&r);
@@ -109,7 +109,7 @@ Test(quant_sign_code, an_id_outside_is_no_code)
     ts_lookup_free_options *o = quant_rig_defaults(&r, &ts_lookup_free_kind);
     o->bits = 3;
     ts_value ids = ts_input(r.graph, "ids", TS_I32, ts_shape_of(4, 1));
-    ts_value codes = ts_lookup_free_kind.decode(r.scope, o, ids);
+    ts_value codes = ts_dequantize(&ts_lookup_free_kind, r.scope, o, ids);
     ts_output(codes, "codes");
     quant_rig_plan(&r);
     ts_program_set(r.program, ids, (int32_t[]){-1, 8, 7, 0});
@@ -203,7 +203,7 @@ Test(quant_sign_code, eighteen_bits)
     ts_lookup_free_options *o = quant_rig_defaults(&r, &ts_lookup_free_kind);
     o->bits = D;
     ts_value z = ts_input(r.graph, "z", TS_F32, ts_shape_of(N, D));
-    ts_lookup_free_kind.build(r.scope, o, z, &q);
+    ts_quantize(&ts_lookup_free_kind, r.scope, o, z, &q);
     cr_assert_geq(q.loss_count, 2);
     ts_output(q.losses[0].value, "sample");
     ts_output(q.losses[1].value, "batch");
@@ -234,8 +234,8 @@ Test(quant_sign_code, spherical_codes_lie_on_the_sphere)
     const ts_spherical_options o = {.bits = BITS, .group = GROUP, .inv_temperature = 1};
     quant_rig_open(&r, TS_EVAL);
     ts_value z = ts_input(r.graph, "z", TS_F32, ts_shape_of(N, BITS));
-    ts_spherical_kind.build(r.scope, &o, z, &q);
-    ts_value decoded = ts_spherical_kind.decode(r.scope, &o, q.ids);
+    ts_quantize(&ts_spherical_kind, r.scope, &o, z, &q);
+    ts_value decoded = ts_dequantize(&ts_spherical_kind, r.scope, &o, q.ids);
     ts_output(q.codes, "codes");
     ts_output(q.ids, "ids");
     ts_output(decoded, "decoded");
@@ -268,22 +268,23 @@ Test(quant_sign_code, spherical_options_and_operands)
     ts_error err = {0};
     ts_quantizer_info info;
     ts_spherical_options o = {.bits = 18, .group = 7};
-    cr_assert_eq(ts_spherical_kind.info(&o, &info, &err), TS_ERR_USAGE);
+    cr_assert_eq(ts_quantizer_describe(&ts_spherical_kind, &o, &info, &err), TS_ERR_USAGE);
     cr_assert(strstr(err.text, "bits is 18, which groups of 7 do not divide"), "%s", err.text);
     o.group = 9;
-    o.dim = 64;
-    cr_assert_eq(ts_spherical_kind.info(&o, &info, &err), TS_OK, "%s", err.text);
+    o.stack.dim = 64;
+    cr_assert_eq(ts_quantizer_describe(&ts_spherical_kind, &o, &info, &err), TS_OK, "%s", err.text);
     cr_assert(info.codes == 512 && info.groups == 2 && info.width == 64);
     quant_rig r;
     ts_quantized q;
     quant_rig_open(&r, TS_TRAIN);
-    ts_spherical_kind.build(ts_sub(r.scope, "quantizer"), &o, ts_input(r.graph, "z", TS_F32, ts_shape_of(2, 5)), &q);
+    ts_quantize(&ts_spherical_kind, ts_sub(r.scope, "quantizer"), &o, ts_input(r.graph, "z", TS_F32, ts_shape_of(2, 5)),
+                &q);
     cr_assert_not(ts_present(q.codes) || ts_present(q.ids));
     quant_rig_expect_error(&r, "quantizer: spherical: z is [2, 5], expected 64 channels");
-    cr_assert_not(ts_present(ts_spherical_kind.decode(r.scope, &o, q.ids)));
+    cr_assert_not(ts_present(ts_dequantize(&ts_spherical_kind, r.scope, &o, q.ids)));
     quant_rig_close(&r);
     quant_rig_open(&r, TS_TRAIN);
-    ts_spherical_kind.decode(r.scope, &o, ts_input(r.graph, "ids", TS_I32, ts_shape_of(4, 3)));
+    ts_dequantize(&ts_spherical_kind, r.scope, &o, ts_input(r.graph, "ids", TS_I32, ts_shape_of(4, 3)));
     quant_rig_expect_error(&r, "spherical: ids are [4, 3], expected a last axis of 2");
     quant_rig_close(&r);
 }
@@ -294,7 +295,7 @@ static void expect_refused(const ts_lookup_free_options *o, const char *text)
 {
     ts_error err = {0};
     ts_quantizer_info info;
-    cr_assert_eq(ts_lookup_free_kind.info(o, &info, &err), TS_ERR_USAGE, "accepted: %s", text);
+    cr_assert_eq(ts_quantizer_describe(&ts_lookup_free_kind, o, &info, &err), TS_ERR_USAGE, "accepted: %s", text);
     cr_assert(strstr(err.text, text), "expected \"%s\" in: %s", text, err.text);
 }
 
@@ -318,10 +319,10 @@ Test(quant_sign_code, info)
     ts_error err = {0};
     ts_quantizer_info info;
     ts_lookup_free_options o = {.bits = 18, .codebooks = 2, .scale = 1};
-    cr_assert_eq(ts_lookup_free_kind.info(&o, &info, &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_quantizer_describe(&ts_lookup_free_kind, &o, &info, &err), TS_OK, "%s", err.text);
     cr_assert(info.codes == 1 << 18 && info.groups == 2 && info.width == 36);
-    o.dim = 64;
-    cr_assert_eq(ts_lookup_free_kind.info(&o, &info, &err), TS_OK, "%s", err.text);
+    o.stack.dim = 64;
+    cr_assert_eq(ts_quantizer_describe(&ts_lookup_free_kind, &o, &info, &err), TS_OK, "%s", err.text);
     cr_assert_eq(info.width, 64);
 }
 
@@ -331,15 +332,15 @@ Test(quant_sign_code, operands_that_do_not_fit)
     ts_quantized q;
     quant_rig_open(&r, TS_TRAIN);
     ts_lookup_free_options *o = quant_rig_defaults(&r, &ts_lookup_free_kind);
-    ts_lookup_free_kind.build(ts_sub(r.scope, "quantizer"), o, ts_input(r.graph, "z", TS_F32, ts_shape_of(2, 7, 5)),
-                              &q);
+    ts_quantize(&ts_lookup_free_kind, ts_sub(r.scope, "quantizer"), o,
+                ts_input(r.graph, "z", TS_F32, ts_shape_of(2, 7, 5)), &q);
     cr_assert_not(ts_present(q.codes) || ts_present(q.ids));
     quant_rig_expect_error(&r, "quantizer: lookup_free: z is [2, 7, 5], expected 10 channels");
-    cr_assert_not(ts_present(ts_lookup_free_kind.decode(r.scope, o, q.ids)));
+    cr_assert_not(ts_present(ts_dequantize(&ts_lookup_free_kind, r.scope, o, q.ids)));
     quant_rig_close(&r);
     quant_rig_open(&r, TS_TRAIN);
     o = quant_rig_defaults(&r, &ts_lookup_free_kind);
-    ts_lookup_free_kind.decode(r.scope, o, ts_input(r.graph, "ids", TS_I32, ts_shape_of(4, 2)));
+    ts_dequantize(&ts_lookup_free_kind, r.scope, o, ts_input(r.graph, "ids", TS_I32, ts_shape_of(4, 2)));
     quant_rig_expect_error(&r, "lookup_free: ids are [4, 2], expected a last axis of 1");
     quant_rig_close(&r);
     quant_rig_open(&r, TS_TRAIN);

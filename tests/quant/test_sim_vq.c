@@ -21,7 +21,7 @@ static void expect_round_trip(const ts_sim_vq_options *o)
     ts_quantized q;
     quant_rig_open(&r, TS_EVAL);
     ts_value z = ts_input(r.graph, "z", TS_F32, ts_shape_of(2, N / 2, o->dim));
-    ts_sim_vq_kind.build(r.scope, o, z, &q);
+    ts_quantize(&ts_sim_vq_kind, r.scope, o, z, &q);
     ts_output(q.codes, "codes");
     ts_output(q.ids, "ids");
     quant_rig_plan(&r);
@@ -34,7 +34,7 @@ static void expect_round_trip(const ts_sim_vq_options *o)
     int32_t *ids = quant_rig_read(&r, q.ids);
     quant_rig_next(&r, TS_INFER);
     ts_value in = ts_input(r.graph, "ids", TS_I32, ts_shape_of(2, N / 2, 1));
-    ts_value decoded = ts_sim_vq_kind.decode(r.scope, o, in);
+    ts_value decoded = ts_dequantize(&ts_sim_vq_kind, r.scope, o, in);
     ts_output(decoded, "decoded");
     quant_rig_plan(&r);
     ts_program_set(r.program, in, ids);
@@ -109,19 +109,20 @@ Test(quant_sim_vq, options_and_operands)
     ts_quantized q;
     quant_rig_open(&r, TS_TRAIN);
     ts_sim_vq_options *o = quant_rig_defaults(&r, &ts_sim_vq_kind);
-    cr_assert_eq(ts_sim_vq_kind.info(o, &info, &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_quantizer_describe(&ts_sim_vq_kind, o, &info, &err), TS_OK, "%s", err.text);
     cr_assert(info.codes == 512 && info.width == 64 && info.groups == 1);
-    ts_sim_vq_kind.build(ts_sub(r.scope, "quantizer"), o, ts_input(r.graph, "z", TS_F32, ts_shape_of(2, 5)), &q);
+    ts_quantize(&ts_sim_vq_kind, ts_sub(r.scope, "quantizer"), o, ts_input(r.graph, "z", TS_F32, ts_shape_of(2, 5)),
+                &q);
     cr_assert_not(ts_present(q.codes) || ts_present(q.ids));
     quant_rig_expect_error(&r, "quantizer: sim_vq: z is [2, 5], expected 64 channels");
-    cr_assert_not(ts_present(ts_sim_vq_kind.decode(r.scope, o, q.ids)));
+    cr_assert_not(ts_present(ts_dequantize(&ts_sim_vq_kind, r.scope, o, q.ids)));
     o->codebook = 0;
-    cr_assert_eq(ts_sim_vq_kind.info(o, &info, &err), TS_ERR_USAGE);
+    cr_assert_eq(ts_quantizer_describe(&ts_sim_vq_kind, o, &info, &err), TS_ERR_USAGE);
     cr_assert(strstr(err.text, "nothing would ever move the codes"), "%s", err.text);
     quant_rig_close(&r);
     quant_rig_open(&r, TS_TRAIN);
     o = quant_rig_defaults(&r, &ts_sim_vq_kind);
-    ts_sim_vq_kind.decode(r.scope, o, ts_input(r.graph, "ids", TS_I32, ts_shape_of(4, 2)));
+    ts_dequantize(&ts_sim_vq_kind, r.scope, o, ts_input(r.graph, "ids", TS_I32, ts_shape_of(4, 2)));
     quant_rig_expect_error(&r, "sim_vq: ids are [4, 2], expected a last axis of 1");
     quant_rig_close(&r);
     quant_rig_open(&r, TS_TRAIN);

@@ -87,8 +87,8 @@ static const struct {
     {"kind: lookup_free, bits: 3, codebooks: 2, dim: 5", {NULL}},
     {"kind: spherical, bits: 6, group: 3", {NULL}},
     {"kind: sim_vq, codes: 20, dim: 4", {NULL}},
-    {"kind: residual_finite_scalar, levels: [4, 3], layers: 3", {NULL}},
-    {"kind: residual_vector, codes: 20, dim: 4, layers: 2", {NULL}},
+    {"kind: finite_scalar, levels: [4, 3], bound: symmetric, hard_clamp: true, layers: 3", {NULL}},
+    {"kind: vector, codes: 20, dim: 4, layers: 2, groups: 2", {NULL}},
 };
 enum { MODELS = sizeof models / sizeof *models };
 

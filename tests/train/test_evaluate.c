@@ -200,7 +200,7 @@ static void expect_groups(const char *quantizer, int64_t groups)
 Test(train_evaluate, groups_by_themselves)
 {
     expect_groups("kind: finite_scalar, levels: [4, 3], codebooks: 2", 2);
-    expect_groups("kind: residual_finite_scalar, levels: [4, 3], layers: 3", 3);
+    expect_groups("kind: finite_scalar, levels: [4, 3], bound: symmetric, hard_clamp: true, layers: 3", 3);
     ts_experiment e = open_experiment(FINITE, NULL);
     ts_evaluation v = must_evaluate(&e, TS_SPLIT_VAL);
     cr_expect(v.groups == 0 && !v.group_counts);

@@ -216,12 +216,13 @@ Test(train_motion_tokens, round_trip_sim_vq)
 
 Test(train_motion_tokens, round_trip_residual_finite_scalar)
 {
-    expect_round_trip("kind: residual_finite_scalar, levels: [4, 3], layers: 3, dropout: 1", 3);
+    expect_round_trip("kind: finite_scalar, levels: [4, 3], bound: symmetric, hard_clamp: true, layers: 3, dropout: 1",
+                      3);
 }
 
 Test(train_motion_tokens, round_trip_residual_vector)
 {
-    expect_round_trip("kind: residual_vector_reset, codes: 16, dim: 4, layers: 3", 3);
+    expect_round_trip("kind: vector_reset, codes: 16, dim: 4, layers: 2, groups: 2", 4);
 }
 
 Test(train_motion_tokens, values_in_one_file)

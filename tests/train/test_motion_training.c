@@ -138,12 +138,15 @@ Test(train_motion_training, batch_norm_keeps_its_statistics_with_the_weights)
     const char *overrides[] = {"model.norm=BN", "quantizer.kind=vector_reset", NULL};
     ts_experiment e = open_experiment(overrides);
     ts_training t;
+    ts_start start;
     float first, last, mean[16];
     open_data(&e);
     cr_assert_eq(ts_training_open(&t, &e, &err), TS_OK, "%s", err.text);
     const ts_variable *v = ts_store_find(e.store, "encoder.down.0.block.0.norm1.running_mean");
     cr_assert(v && v->role == TS_ROLE_STATE);
-    cr_assert_eq(ts_program_run(t.init, &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_start_open(&start, &e, 0, &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_program_run(start.program, &err), TS_OK, "%s", err.text);
+    ts_start_close(&start);
     ts_store_get(e.store, v, TS_BLOCK_STATE, mean);
     cr_assert_eq(mean[0], 0, "the first batch's pass for the codebook leaves them");
     train(&e, &t, 3, &first, &last);

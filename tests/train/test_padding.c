@@ -155,11 +155,15 @@ static float step_on(rig *r, const float *x, const int32_t *lengths, int step)
 
 static void initialise(rig *r, const float *x, const int32_t *lengths)
 {
-    if (!r->t.init)
-        return;
-    set_batch(r->t.init, r->t.init_x, r->t.init_lengths, x, lengths);
-    ts_program_set(r->t.init, r->t.init_random, (int64_t[]){1, 0});
-    cr_assert_eq(ts_program_run(r->t.init, &err), TS_OK, "%s", err.text);
+    int stages = ts_quantizer_stages(r->e.tokenizer.quantizer, r->e.tokenizer.quantizer_options);
+    for (int stage = 0; stage < stages; stage++) {
+        ts_start start;
+        cr_assert_eq(ts_start_open(&start, &r->e, stage, &err), TS_OK, "%s", err.text);
+        set_batch(start.program, start.x, start.lengths, x, lengths);
+        ts_program_set(start.program, start.random, (int64_t[]){1, 0});
+        cr_assert_eq(ts_program_run(start.program, &err), TS_OK, "%s", err.text);
+        ts_start_close(&start);
+    }
 }
 
 /* The items of the padded tree, with `garbage` behind the frames of the short one. */
@@ -230,10 +234,11 @@ static const char *const quantizers[] = {
     "kind: lookup_free, bits: 4, inv_temperature: 3, commitment: 0.25",
     "kind: spherical, bits: 4, group: 2, inv_temperature: 3",
     "kind: sim_vq, codes: 5, dim: 4",
-    "kind: residual_finite_scalar, levels: [4, 3], layers: 3",
-    "kind: residual_vector, codes: 5, dim: 4, layers: 2",
-    "kind: residual_vector_ema, codes: 5, dim: 4, layers: 2, decay: 0.8",
-    "kind: residual_vector_reset, codes: 5, dim: 4, layers: 3, decay: 0.8",
+    "kind: finite_scalar, levels: [4, 3], bound: symmetric, hard_clamp: true, layers: 3",
+    "kind: vector, codes: 5, dim: 4, layers: 2",
+    "kind: vector_ema, codes: 5, dim: 4, layers: 2, decay: 0.8",
+    "kind: vector_reset, codes: 5, dim: 4, layers: 3, decay: 0.8",
+    "kind: vector_reset, codes: 5, dim: 4, groups: 2, shared: true, layers: 2, decay: 0.8",
 };
 static const char *const losses[] = {"loss: mse", "loss: l1", "loss: smooth_l1", "loss: l1_clamped"};
 
@@ -508,7 +513,11 @@ Test(train_padding, lengths_are_there_where_they_are_needed)
     cr_assert_eq(nodes[0], nodes[1]);
     open_rig(&r, parse(&padded, WINDOW, quantizers[4], "batch: 1"), &ts_motion_conv_kind, true);
     open_rig(&unread, parse(&joined, WINDOW, quantizers[4], "batch: 1"), &ts_motion_conv_kind, false);
-    cr_assert(ts_present(ts_program_find(r.t.step, "lengths")) && ts_present(ts_program_find(r.t.init, "lengths")));
+    ts_start start;
+    cr_assert_eq(ts_start_open(&start, &r.e, 0, &err), TS_OK, "%s", err.text);
+    cr_assert(ts_present(ts_program_find(r.t.step, "lengths")) &&
+              ts_present(ts_program_find(start.program, "lengths")));
+    ts_start_close(&start);
     cr_assert(ts_present(ts_program_find(unread.t.step, "lengths")));
     cr_assert_gt(r.t.graph->node_count, nodes[0]);
     close_rig(&r);

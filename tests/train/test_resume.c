@@ -81,14 +81,20 @@ static const char *const quantizers[] = {
     "kind: lookup_free, bits: 4, codebooks: 2, dim: 6, spherical: true, rotation: true, commitment: 0.25",
     "kind: spherical, bits: 8, group: 4, dim: 6",
     "kind: sim_vq, codes: 16, dim: 4",
-    "kind: residual_finite_scalar, levels: [4, 3], layers: 4, dim: 5, dropout: 1",
+    "kind: finite_scalar, levels: [4, 3], bound: symmetric, hard_clamp: true, layers: 4, dim: 5, dropout: 1",
+    "kind: finite_scalar, levels: [2, 3], bound: symmetric, noise_dropout: 0.5, groups: 2",
     "kind: vector, codes: 16, dim: 4, rotation: true",
     "kind: vector_ema, codes: 16, dim: 4, averages: lucidrains, rotation: true",
     "kind: vector_ema, codes: 16, dim: 4, averages: lucidrains, cosine: true, init: kmeans, expire: 0.5, decay: 0.7",
     "kind: vector_reset, codes: 16, dim: 4, init: kmeans, kmeans_rounds: 3",
-    "kind: residual_vector, codes: 16, dim: 4, layers: 3",
-    "kind: residual_vector_ema, codes: 16, dim: 4, layers: 2, decay: 0.9",
-    "kind: residual_vector_reset, codes: 16, dim: 4, layers: 3, dropout: 1",
+    "kind: vector, codes: 16, dim: 4, layers: 3",
+    "kind: vector_ema, codes: 16, dim: 4, layers: 2, decay: 0.9",
+    "kind: vector_ema, codes: 16, dim: 4, layers: 2, init: kmeans, averages: lucidrains, shared: true",
+    "kind: vector_ema, codes: 16, dim: 4, layers: 3, init: kmeans, averages: lucidrains, cosine: true",
+    "kind: vector_reset, codes: 16, dim: 4, layers: 3, dropout: 1",
+    "kind: vector_reset, codes: 16, dim: 4, layers: 2, groups: 2, init: kmeans",
+    "kind: lookup_free, bits: 4, layers: 2, groups: 2, dropout: 1",
+    "kind: sim_vq, codes: 16, dim: 4, layers: 2, shared: true",
 };
 
 static void resume_is_exact(const char *quantizer, const char *extra, int threads)
@@ -117,7 +123,7 @@ Test(train_resume, is_bit_exact_with_accumulation_and_threads)
 {
     resume_is_exact(quantizers[3], "accumulate: 3", 2);
     resume_is_exact(quantizers[4], "accumulate: 2, optimizer: sgd", 2);
-    resume_is_exact("kind: residual_vector_reset, codes: 16, dim: 4, layers: 9", "accumulate: 2", 2);
+    resume_is_exact("kind: vector_reset, codes: 16, dim: 4, layers: 9", "accumulate: 2", 2);
     resume_is_exact(quantizers[0], "optimizer: adam, continuous_steps: 4", 2);
 }
 
