@@ -23,7 +23,7 @@ packages_of() {
         test) printf '%s\n' g++ libcriterion-dev groff-base ;;
         ci)
             printf '%s\n' git clang clang-format-14 clang-tidy-14 libclang-rt-14-dev libomp-dev shellcheck python3-h5py \
-                python3-pil
+                python3-pil python3-venv
             ;;
         *) usage ;;
     esac

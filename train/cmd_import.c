@@ -5,6 +5,7 @@
 #include "train/answer.h"
 #include "train/commands.h"
 #include "train/import_bvh.h"
+#include "train/import_weights.h"
 
 static ts_status answer_bvh(const ts_import_bvh_options *o, const ts_import_bvh_result *r, bool json, ts_error *err)
 {
@@ -23,6 +24,17 @@ static ts_status answer_bvh(const ts_import_bvh_options *o, const ts_import_bvh_
     return ts_answer_show(all, json, stdout, err);
 }
 
+static ts_status check_bvh(const ts_arguments *a, ts_error *err)
+{
+    static const char *const others[] = {"config", "item", "mean", "std"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (ts_arguments_given(a, others[i]))
+            return ts_fail(err, TS_ERR_USAGE, "import bvh: --%s belongs to import weights", others[i]);
+    return a->override_count
+               ? ts_fail(err, TS_ERR_USAGE, "import bvh: '%s' belongs to import weights", TS_SHOWN(a->overrides[0]))
+               : TS_OK;
+}
+
 static ts_status import_bvh(const ts_arguments *a, ts_error *err)
 {
     const ts_import_bvh_options options = {.from = ts_arguments_positional(a, 1),
@@ -35,6 +47,7 @@ static ts_status import_bvh(const ts_arguments *a, ts_error *err)
                                            .rename = ts_arguments_text(a, "rename"),
                                            .skip_broken = ts_arguments_choice(a, "on-error") == 1};
     ts_import_bvh_result result;
+    TS_TRY(check_bvh(a, err));
     TS_TRY(ts_import_bvh(&result, &options, err));
     if (result.skipped)
         fprintf(stderr, "tessera: note: %lld recordings skipped; the first: %s\n", (long long)result.skipped,
@@ -47,11 +60,11 @@ ts_status ts_cmd_import(const ts_arguments *a, int *exit_code, ts_error *err)
     static const struct {
         const char *name;
         ts_status (*run)(const ts_arguments *a, ts_error *err);
-    } kinds[] = {{"bvh", import_bvh}};
+    } kinds[] = {{"bvh", import_bvh}, {"weights", ts_import_weights}};
     const char *kind = ts_arguments_positional(a, 0);
     (void)exit_code;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strcmp(kind, kinds[i].name) == 0)
             return kinds[i].run(a, err);
-    return ts_fail(err, TS_ERR_USAGE, "import: expected bvh as what to import, found '%s'", TS_SHOWN(kind));
+    return ts_fail(err, TS_ERR_USAGE, "import: expected bvh or weights as what to import, found '%s'", TS_SHOWN(kind));
 }

@@ -10,6 +10,7 @@
 #include "train/checkpoint_motion.h"
 #include "train/commands.h"
 #include "train/inspect_codebook.h"
+#include "train/tensor_file.h"
 #include "train/tokens.h"
 #include "train/trained.h"
 
@@ -21,31 +22,13 @@ static int64_t file_bytes(const char *path)
 
 /* --- tensors ------------------------------------------------------------------------------------------------------ */
 
-static double value_at(const ts_tensor *t, int64_t i)
-{
-    switch (t->dtype) {
-    case TS_F32:
-        return (double)((const float *)t->data)[i];
-    case TS_F64:
-        return ((const double *)t->data)[i];
-    case TS_BF16:
-        return (double)ts_f32_from_bf16(((const uint16_t *)t->data)[i]);
-    case TS_I32:
-        return ((const int32_t *)t->data)[i];
-    case TS_I64:
-        return (double)((const int64_t *)t->data)[i];
-    default:
-        return ((const uint8_t *)t->data)[i];
-    }
-}
-
 /* Smallest, largest and mean of the finite values, and how many are not. */
 static void set_statistics(json_t *row, const ts_tensor *t)
 {
     double low = INFINITY, high = -INFINITY, sum = 0;
     int64_t n = ts_shape_count(t->shape), finite = 0;
     for (int64_t i = 0; i < n; i++) {
-        double x = value_at(t, i);
+        double x = ts_tensor_value(t, i);
         if (!isfinite(x))
             continue;
         low = x < low ? x : low;
@@ -59,28 +42,29 @@ static void set_statistics(json_t *row, const ts_tensor *t)
     json_object_set_new(row, "not_finite", json_integer(n - finite));
 }
 
-static json_t *tensor_row(const ts_container_entry *entry, const ts_tensor *t)
+static json_t *tensor_row(const ts_tensor_info *info)
 {
     json_t *row = json_object();
-    json_object_set_new(row, "name", json_string(entry->name));
-    json_object_set_new(row, "dtype", json_string(ts_dtype_name(entry->dtype)));
-    json_object_set_new(row, "shape", ts_answer_shape(entry->shape));
-    json_object_set_new(row, "bytes", json_integer((json_int_t)ts_tensor_bytes(t)));
-    json_object_set_new(row, "hash", json_string(ts_hash_print(entry->hash).text));
-    set_statistics(row, t);
+    json_object_set_new(row, "name", json_string(info->name));
+    json_object_set_new(row, "dtype", json_string(info->dtype));
+    json_object_set_new(row, "shape", ts_answer_shape(info->shape));
+    json_object_set_new(row, "bytes", json_integer((json_int_t)info->bytes));
+    json_object_set_new(row, "hash", json_string(ts_hash_print(info->hash).text));
     return row;
 }
 
-/* Reads every tensor, one at a time; its hash is checked on the way. */
-static ts_status tensor_rows(ts_container *c, json_t *rows, ts_error *err)
+/* Reads every tensor, one at a time; a checkpoint's hashes are checked on the way. */
+static ts_status tensor_rows(const ts_tensor_file *file, json_t *rows, ts_error *err)
 {
-    for (int64_t i = 0; i < ts_container_count(c); i++) {
-        const ts_container_entry *entry = ts_container_at(c, i);
+    for (int64_t i = 0; i < ts_tensor_file_count(file); i++) {
+        ts_tensor_info info = ts_tensor_file_at(file, i);
         ts_arena arena = {0};
         ts_tensor t;
-        ts_status status = ts_container_load(c, entry->name, &arena, &t, err);
-        if (status == TS_OK)
-            json_array_append_new(rows, tensor_row(entry, &t));
+        ts_status status = info.readable ? ts_tensor_file_load(file, i, &arena, &t, err) : TS_OK;
+        json_t *row = tensor_row(&info);
+        if (status == TS_OK && info.readable)
+            set_statistics(row, &t);
+        json_array_append_new(rows, row);
         ts_arena_clear(&arena);
         TS_TRY(status);
     }
@@ -137,12 +121,8 @@ static ts_status set_use(ts_container *c, json_t *answer, const char *tensor, co
 
 /* --- the whole ---------------------------------------------------------------------------------------------------- */
 
-static bool is_weight(const char *name)
-{
-    return strncmp(name, "model/", 6) == 0;
-}
-
-static void set_totals(json_t *answer, const json_t *rows)
+/* Values of the tensors whose name begins so are parameters. */
+static void set_totals(json_t *answer, const json_t *rows, const char *parameter)
 {
     int64_t parameters = 0, bytes = 0;
     for (size_t i = 0; i < json_array_size(rows); i++) {
@@ -150,7 +130,8 @@ static void set_totals(json_t *answer, const json_t *rows)
         int64_t n = 1;
         for (size_t k = 0; k < json_array_size(shape); k++)
             n *= json_integer_value(json_array_get(shape, k));
-        parameters += is_weight(json_string_value(json_object_get(row, "name"))) ? n : 0;
+        const char *name = json_string_value(json_object_get(row, "name"));
+        parameters += strncmp(name, parameter, strlen(parameter)) == 0 ? n : 0;
         bytes += json_integer_value(json_object_get(row, "bytes"));
     }
     json_object_set_new(answer, "parameters", json_integer(parameters));
@@ -189,21 +170,39 @@ static ts_status set_motion(ts_container *c, const char *path, json_t *answer, t
     return TS_OK;
 }
 
-static ts_status describe_container(ts_container *c, const char *path, json_t *answer, json_t *rows, ts_error *err)
+static ts_status describe_container(ts_container *c, const char *path, json_t *answer, ts_error *err)
 {
     ts_hash weights;
     TS_TRY(ts_weights_hash(c, &weights, err));
-    TS_TRY(tensor_rows(c, rows, err));
-    json_object_set_new(answer, "file", json_string(path));
-    json_object_set_new(answer, "kind", json_string("checkpoint"));
-    json_object_set_new(answer, "verified", json_true());
-    json_object_set_new(answer, "file_bytes", json_integer(file_bytes(path)));
     json_object_set_new(answer, "weights", json_string(ts_hash_print(weights).text));
-    set_totals(answer, rows);
     TS_TRY(set_use(c, answer, "state/trainer.usage", "use_of_codes", TS_I64, window_use, err));
     TS_TRY(set_use(c, answer, "state/quantizer.count", "average_use_of_codes", TS_F32, average_use, err));
     TS_TRY(set_motion(c, path, answer, err));
     set_texts(c, answer);
+    return TS_OK;
+}
+
+static void describe_safetensors(const ts_safetensors *f, json_t *answer)
+{
+    json_t *texts = json_object();
+    const char *key, *text;
+    for (int64_t i = 0; ts_safetensors_metadata(f, i, &key, &text); i++)
+        json_object_set_new(texts, key, json_string(text));
+    json_object_set_new(answer, "header_bytes", json_integer((json_int_t)ts_safetensors_header_bytes(f)));
+    json_object_set_new(answer, "metadata", texts);
+}
+
+static ts_status describe_file(const ts_tensor_file *f, json_t *answer, json_t *rows, ts_error *err)
+{
+    TS_TRY(tensor_rows(f, rows, err));
+    json_object_set_new(answer, "file", json_string(f->path));
+    json_object_set_new(answer, "kind", json_string(f->container ? "checkpoint" : "safetensors"));
+    json_object_set_new(answer, "verified", json_true());
+    json_object_set_new(answer, "file_bytes", json_integer(file_bytes(f->path)));
+    set_totals(answer, rows, f->container ? "model/" : "");
+    if (f->container)
+        return describe_container(f->container, f->path, answer, err);
+    describe_safetensors(f->safetensors, answer);
     return TS_OK;
 }
 
@@ -225,13 +224,14 @@ static void print_rows(const json_t *rows, FILE *out)
     }
 }
 
-static ts_status inspect_checkpoint(const char *path, bool json, ts_error *err)
+static ts_status inspect_tensors(const char *path, bool json, ts_error *err)
 {
-    ts_container *c;
-    TS_TRY(ts_container_open(&c, path, err));
+    ts_tensor_file file;
+    ts_status status = ts_tensor_file_open(&file, path, err);
     json_t *answer = json_object(), *rows = json_array();
-    ts_status status = answer && rows ? describe_container(c, path, answer, rows, err) : ts_out_of_memory(err, 0);
-    ts_container_close(c);
+    if (status == TS_OK)
+        status = answer && rows ? describe_file(&file, answer, rows, err) : ts_out_of_memory(err, 0);
+    ts_tensor_file_close(&file);
     if (status == TS_OK && json)
         json_object_set(answer, "tensors", rows);
     if (status == TS_OK)
@@ -243,6 +243,8 @@ static ts_status inspect_checkpoint(const char *path, bool json, ts_error *err)
     json_decref(rows);
     return status;
 }
+
+/* --- tokens ------------------------------------------------------------------------------------------------------- */
 
 static json_t *describe_tokens(const ts_tokens *t, const char *path)
 {
@@ -300,5 +302,5 @@ ts_status ts_cmd_inspect(const ts_arguments *a, int *exit_code, ts_error *err)
     TS_TRY(check_plain(a, err));
     if (!ts_container_is_one(path) && ts_tokens_is_one(path))
         return inspect_tokens(path, json, err);
-    return inspect_checkpoint(path, json, err);
+    return inspect_tensors(path, json, err);
 }

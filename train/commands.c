@@ -162,9 +162,11 @@ static const ts_argument_option render_options[] = {
 
 static const char *const on_error[] = {"stop", "skip", NULL};
 static const ts_positional import_words[] = {
-    {"KIND", "what to import: bvh, a folder of motion capture", TS_POSITIONAL_ONE},
-    {"INPUT", "folder; every .bvh below it is a recording", TS_POSITIONAL_ONE},
-    {"OUTPUT", "new folder: a tree of clips of 263 columns, for data.kind=motion", TS_POSITIONAL_ONE},
+    {"KIND", "what to import: bvh, a folder of motion capture; weights, a safetensors file", TS_POSITIONAL_ONE},
+    {"INPUT", "bvh: folder; every .bvh below it is a recording. weights: the file", TS_POSITIONAL_ONE},
+    {"OUTPUT",
+     "bvh: new folder, a tree of clips of 263 columns, for data.kind=motion. weights: the checkpoint that is written",
+     TS_POSITIONAL_ONE},
     {0},
 };
 static const ts_argument_option import_options[] = {
@@ -181,6 +183,34 @@ static const ts_argument_option import_options[] = {
                 .fallback = "stop",
                 .choices = on_error,
                 .help = "a recording that cannot be used: stop, or skip it and count"}},
+    TEXT("config", "CONFIG", NULL, "weights: YAML file of the model; without it what export wrote into the file"),
+    TEXT("item", "HxWxC", NULL, "weights: shape of an item, such as 28x28x1 or 64x263, where only the data could tell"),
+    TEXT("mean", "FILE.npy", NULL, "weights of motion: mean of each column; without it mean.npy beside the file"),
+    TEXT("std", "FILE.npy", NULL, "weights of motion: deviation of each column; without it std.npy beside the file"),
+    JSON,
+    {0},
+};
+
+static const char *const export_formats[] = {"safetensors", NULL};
+static const char *const export_names[] = {"published", "own", NULL};
+static const ts_positional export_words[] = {CHECKPOINT, {0}};
+static const ts_argument_option export_options[] = {
+    OUTPUT("DIR", "folder for the weights, config.json and, of motion, mean.npy and std.npy"),
+    {.argument = "FORMAT",
+     .option = {.name = "to",
+                .type = TS_OPTION_CHOICE,
+                .fallback = "safetensors",
+                .choices = export_formats,
+                .help = "safetensors: model.safetensors"}},
+    {.argument = "NAMES",
+     .option = {.name = "names",
+                .type = TS_OPTION_CHOICE,
+                .fallback = "published",
+                .choices = export_names,
+                .help = "what tensors are called: as in the published PyTorch code, or by their paths here"}},
+    FLAG("state", "the quantizer's counts and sums too, which only training needs"),
+    FLAG("no-ema", "the weights themselves where the run has moving averages of them"),
+    WHERE,
     JSON,
     {0},
 };
@@ -225,7 +255,7 @@ static const ts_argument_option bench_options[] = {
 };
 
 static const ts_positional inspect_words[] = {
-    {"FILE", "checkpoint, or file of tokens", TS_POSITIONAL_ONE},
+    {"FILE", "checkpoint, file of tokens, or safetensors", TS_POSITIONAL_ONE},
     {"INPUT", "with --codebook: what to encode, as encode takes it; without it the config's data",
      TS_POSITIONAL_OPTIONAL},
     {0},
@@ -245,6 +275,10 @@ static const ts_argument_option inspect_options[] = {
     JSON,
     {0},
 };
+
+static const ts_positional diff_words[] = {
+    {"A", "checkpoint or safetensors", TS_POSITIONAL_ONE}, {"B", "another", TS_POSITIONAL_ONE}, {0}};
+static const ts_argument_option diff_options[] = {JSON, {0}};
 
 static const char *const shells[] = {"bash", NULL};
 static const ts_positional config_words[] = {
@@ -281,7 +315,9 @@ static const ts_command commands[] = {
      ts_cmd_join},
     {"render", "motion, or a clip beside its reconstruction, as an animation, a film or a strip of poses", render_words,
      render_options, true, ts_cmd_render},
-    {"import", "motion capture to a tree of clips that trains", import_words, import_options, false, ts_cmd_import},
+    {"export", "a trained tokenizer's weights for other programs", export_words, export_options, false, ts_cmd_export},
+    {"import", "motion capture to a tree of clips that trains; weights of other programs to a checkpoint", import_words,
+     import_options, true, ts_cmd_import},
     {"ablate", "train a grid of quantizers and codebook sizes, and report what they come to", ablate_words,
      ablate_options, false, ts_cmd_ablate},
     {"plan", "parameters, arithmetic, memory and time of a config, before anything is trained", plan_words,
@@ -290,8 +326,10 @@ static const ts_command commands[] = {
      true, ts_cmd_explain},
     {"bench", "how fast a config trains here, and where the time of a step goes", bench_words, bench_options, true,
      ts_cmd_bench},
-    {"inspect", "what is in a checkpoint or a file of tokens, verified", inspect_words, inspect_options, true,
-     ts_cmd_inspect},
+    {"inspect", "what is in a checkpoint, a file of tokens or of weights, verified", inspect_words, inspect_options,
+     true, ts_cmd_inspect},
+    {"diff", "what differs between two checkpoints, tensor by tensor; exit code 1 where anything does", diff_words,
+     diff_options, false, ts_cmd_diff},
     {"config", "print a config, its keys, the defaults, the man page, the completion", config_words, config_options,
      true, ts_cmd_config},
     {"doctor", "what this program and this machine offer", NULL, doctor_options, false, ts_cmd_doctor},

@@ -17,11 +17,13 @@ ts_status ts_cmd_decode(const ts_arguments *arguments, int *exit_code, ts_error 
 ts_status ts_cmd_join(const ts_arguments *arguments, int *exit_code, ts_error *err);
 ts_status ts_cmd_render(const ts_arguments *arguments, int *exit_code, ts_error *err);
 ts_status ts_cmd_import(const ts_arguments *arguments, int *exit_code, ts_error *err);
+ts_status ts_cmd_export(const ts_arguments *arguments, int *exit_code, ts_error *err);
 ts_status ts_cmd_ablate(const ts_arguments *arguments, int *exit_code, ts_error *err);
 ts_status ts_cmd_bench(const ts_arguments *arguments, int *exit_code, ts_error *err);
 ts_status ts_cmd_explain(const ts_arguments *arguments, int *exit_code, ts_error *err);
 ts_status ts_cmd_plan(const ts_arguments *arguments, int *exit_code, ts_error *err);
 ts_status ts_cmd_inspect(const ts_arguments *arguments, int *exit_code, ts_error *err);
+ts_status ts_cmd_diff(const ts_arguments *arguments, int *exit_code, ts_error *err);
 ts_status ts_cmd_config(const ts_arguments *arguments, int *exit_code, ts_error *err);
 ts_status ts_cmd_doctor(const ts_arguments *arguments, int *exit_code, ts_error *err);
 

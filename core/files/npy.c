@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/files/half.h"
 #include "core/files/replace.h"
 #include "core/text.h"
 
@@ -228,21 +229,6 @@ static ts_status open_map(ts_npy *npy, const char *path, ts_error *err)
     return status;
 }
 
-static float f32_from_f16(const unsigned char *p)
-{
-    uint32_t h = p[0] | (uint32_t)p[1] << 8, sign = h >> 15 << 31, exponent = h >> 10 & 31, fraction = h & 1023;
-    union {
-        uint32_t bits;
-        float value;
-    } u;
-    if (exponent == 0) { /* zeros and subnormals: fraction * 2^-24, exact in f32 */
-        u.value = (float)fraction * 0x1p-24f;
-        u.bits |= sign;
-    } else
-        u.bits = sign | (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) | fraction << 13;
-    return u.value;
-}
-
 /* One value of the file, which may lie on any address, to the tensor's type. */
 static void convert(const ts_npy_info *info, const unsigned char *from, char *to)
 {
@@ -253,7 +239,7 @@ static void convert(const ts_npy_info *info, const unsigned char *from, char *to
     float value;
     double wide;
     if (info->value_bytes == 2)
-        value = f32_from_f16(from);
+        value = ts_f32_from_f16((uint16_t)(from[0] | from[1] << 8));
     else {
         memcpy(&wide, from, sizeof wide);
         value = (float)wide;

@@ -7,6 +7,7 @@
 
 #include "autograd/ops.h"
 #include "models/image_classic.h"
+#include "models/published_names.h"
 #include "models/tokenizer.h"
 #include "quant/vector.h"
 #include "tests/golden/steps.h"
@@ -28,50 +29,14 @@ typedef struct {
 
 /* ---- names ---- */
 
-/* Ours begins with .. and theirs with .. */
-static const struct {
-    const char *ours, *theirs;
-} names[] = {
-    {"encoder.pre_vq.", "_pre_vq_conv."},
-    {"encoder.residual.block.", "_encoder._residual_stack._layers."},
-    {"encoder.conv1.", "_encoder._conv_1."},
-    {"encoder.conv2.", "_encoder._conv_2."},
-    {"encoder.conv3.", "_encoder._conv_3."},
-    {"decoder.residual.block.", "_decoder._residual_stack._layers."},
-    {"decoder.conv1.", "_decoder._conv_1."},
-    {"decoder.up1.", "_decoder._conv_trans_1."},
-    {"decoder.up2.", "_decoder._conv_trans_2."},
-    {"quantizer.codebook", "_vq_vae._embedding.weight"},
-    {"quantizer.count", "_vq_vae._ema_cluster_size"},
-    {"quantizer.sum", "_vq_vae._ema_w"},
-};
-
-/* "block.0.conv1.weight" is "0._block.1.weight" there; conv2 is 3. */
-static const char *rest_of(golden_case *c, const char *rest)
-{
-    int block, conv, used = 0;
-    if (sscanf(rest, "%d.conv%d.%n", &block, &conv, &used) == 2 && used)
-        return ts_arena_format(&c->arena, "%d._block.%d.%s", block, 2 * conv - 1, rest + used);
-    return rest;
-}
-
-/* The tensor of this variable behind a prefix: "param/", "step0/grad/", "step2/after/". */
-static const char *tensor_of(golden_case *c, const char *prefix, const char *ours)
-{
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        size_t n = strlen(names[i].ours);
-        if (strncmp(ours, names[i].ours, n) == 0)
-            return ts_arena_format(&c->arena, "%s%s%s", prefix, names[i].theirs, rest_of(c, ours + n));
-    }
-    golden_fail(c, "the variable %s has no counterpart", ours);
-    return prefix;
-}
-
 static const char *path_of(void *user, const ts_variable *v, golden_moment moment, int step)
 {
     static const char *const prefixes[] = {"param/", "step0/grad/", "step0/after/", NULL, "step2/after/"};
     const char *prefix = prefixes[moment == GOLDEN_AFTER ? 2 + step : (int)moment];
-    return prefix ? tensor_of(user, prefix, v->path) : NULL;
+    image_case *t = user;
+    return prefix ? ts_arena_format(&t->c->arena, "%s%s", prefix,
+                                    ts_published_name(&t->tokenizer, TS_PUBLISHED_PLAIN, v->path, &t->c->arena))
+                  : NULL;
 }
 
 /* ---- building ---- */
@@ -163,7 +128,7 @@ static void check(golden_case *c, ts_device *device)
     golden_graph_open(&t.graph, &t.bench, TS_TRAIN);
     t.graph.channels_last = true;
     t.graph.floor = 0;
-    t.steps = (golden_steps){.graph = &t.graph, .user = c, .path_of = path_of, .coupled = true};
+    t.steps = (golden_steps){.graph = &t.graph, .user = &t, .path_of = path_of, .coupled = true};
     build_step(&t);
     if (golden_graph_plan(&t.graph))
         for (int step = 0; step < t.x.shape.dim[0]; step++)

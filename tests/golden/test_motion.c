@@ -11,6 +11,7 @@
 #include "layers/patch.h"
 #include "models/motion_conv.h"
 #include "models/motion_loss.h"
+#include "models/published_names.h"
 #include "models/tokenizer.h"
 #include "quant/finite_scalar.h"
 #include "quant/vector.h"
@@ -36,7 +37,7 @@ typedef struct {
     ts_value in_x;
 } motion_case;
 
-/* ---- names: "encoder.down.1.block.0.conv1.weight" is "encoder.model.3.1.model.0.conv1.weight" there ---- */
+/* ---- names ---- */
 
 static const char *text_of(motion_case *t, const char *format, ...) TS_PRINTF(2, 3);
 static const char *text_of(motion_case *t, const char *format, ...)
@@ -49,81 +50,10 @@ static const char *text_of(motion_case *t, const char *format, ...)
     return text;
 }
 
-/* The rest behind "..first." and the like: "conv.weight" where convolutions are wrapped. */
-static const char *conv_rest(motion_case *t, const char *rest)
-{
-    return t->model.causal ? text_of(t, "conv.%s", rest) : rest;
-}
-
-/* Behind "..attention.". */
-static const char *attention_rest(motion_case *t, const char *rest)
-{
-    if (strncmp(rest, "norm.", 5) == 0)
-        return text_of(t, "norm1.%s", rest + 5);
-    if (strncmp(rest, "out.", 4) == 0)
-        return text_of(t, "proj_out.%s", conv_rest(t, rest + 4));
-    return text_of(t, "%c.%s", rest[0], conv_rest(t, rest + 2));
-}
-
-/* A residual stack, an attention or a convolution of a level, whose places in it are given. */
-static const char *level_rest(motion_case *t, const char *rest, int stack, int attention, int conv)
-{
-    if (strncmp(rest, "block.", 6) == 0)
-        return text_of(t, "%d.model.%s", stack, rest + 6);
-    if (strncmp(rest, "attention.", 10) == 0)
-        return text_of(t, "%d.%s", attention, attention_rest(t, rest + 10));
-    return text_of(t, "%d.%s", conv, conv_rest(t, strchr(rest, '.') + 1));
-}
-
-/* "before.block.0..", "attention..", "after.block.0..": three neighbours, the first of them at `first`. */
-static const char *middle_rest(motion_case *t, const char *rest, int first)
-{
-    if (strncmp(rest, "before.", 7) == 0)
-        return level_rest(t, rest + 7, first, 0, 0);
-    if (strncmp(rest, "after.", 6) == 0)
-        return level_rest(t, rest + 6, first + 2, 0, 0);
-    return level_rest(t, rest, 0, first + 1, 0);
-}
-
-static const char *encoder_name(motion_case *t, const char *ours)
-{
-    int level, used = 0, start = t->patcher, last = start + 2 + (int)t->model.down_t;
-    if (sscanf(ours, "down.%d.%n", &level, &used) == 1 && used)
-        return text_of(t, "encoder.model.%d.%s", start + 2 + level, level_rest(t, ours + used, 1, 2, 0));
-    if (strncmp(ours, "first.", 6) == 0)
-        return text_of(t, "encoder.model.%d.%s", start, conv_rest(t, ours + 6));
-    if (strncmp(ours, "middle.", 7) == 0)
-        return text_of(t, "encoder.middle_blocks.%s", middle_rest(t, ours + 7, 0));
-    if (strncmp(ours, "norm.", 5) == 0)
-        return text_of(t, "encoder.end_norm.%s", ours + 5);
-    if (t->model.attention)
-        return text_of(t, "encoder.end_blocks.1.%s", conv_rest(t, ours + 5));
-    return text_of(t, "encoder.model.%d.%s", last, conv_rest(t, ours + 5));
-}
-
-static const char *decoder_name(motion_case *t, const char *ours)
-{
-    int level, used = 0, up = t->model.attention ? 4 : 2, body = up + (int)t->model.down_t;
-    if (sscanf(ours, "up.%d.%n", &level, &used) == 1 && used)
-        return text_of(t, "decoder.model.%d.%s", up + level, level_rest(t, ours + used, 0, 3, 2));
-    if (strncmp(ours, "first.", 6) == 0)
-        return text_of(t, "decoder.model.0.%s", conv_rest(t, ours + 6));
-    if (strncmp(ours, "middle.", 7) == 0)
-        return text_of(t, "decoder.model.%s", middle_rest(t, ours + 7, 1));
-    if (strncmp(ours, "body.", 5) == 0)
-        return text_of(t, "decoder.model.%d.%s", body, conv_rest(t, ours + 5));
-    return text_of(t, "decoder.model.%d.%s", body + 2, conv_rest(t, ours + 5));
-}
-
 static const char *name_of(motion_case *t, const ts_variable *v)
 {
-    if (strncmp(v->path, "encoder.", 8) == 0)
-        return encoder_name(t, v->path + 8);
-    if (strncmp(v->path, "decoder.", 8) == 0)
-        return decoder_name(t, v->path + 8);
-    if (strcmp(v->path, "quantizer.codebook") == 0 && t->tokenizer.quantizer == &ts_vector_kind)
-        return "quantizer.embedding.weight";
-    return v->path;
+    return ts_published_name(&t->tokenizer, t->patcher ? TS_PUBLISHED_PATCHER : TS_PUBLISHED_PLAIN, v->path,
+                             &t->c->arena);
 }
 
 /* Counts and sums of codes are plain attributes upstream: they are stored at the start and the end only. */

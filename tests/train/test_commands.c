@@ -79,7 +79,7 @@ Test(train_commands, help_of_every_command)
         }
         outcome_free(&o);
     }
-    cr_assert_eq(commands, 14);
+    cr_assert_eq(commands, 16);
     char *all = OUTPUT("--help");
     for (const ts_command *c = ts_tessera.commands; c->name; c++)
         cr_expect(strstr(all, c->name));
@@ -297,6 +297,30 @@ Test(train_commands, explain)
     EXPECT_PARTS(text, "the data would tell their shapes", "total = ");
     free(text);
     REFUSED(2, "--item", "explain", config, "--item", "8");
+}
+
+Test(train_commands, diff)
+{
+    const char *last = tiny_run(&folder), *out = kept_path(&folder, "out");
+    const char *other = kept_path(&folder, "other"), *last_of_other = kept_path(&folder, "other/checkpoints/last.h5");
+    free(OUTPUT("train", tiny_config(&folder), "--run", other, "--quiet", "train.steps=6"));
+    json_t *root = JSON("diff", last, last, "--json");
+    cr_expect(json_is_true(json_object_get(root, "same")) && integer(root, "equal_tensors") > 10);
+    json_decref(root);
+    outcome o = RUN("diff", last, last_of_other);
+    cr_expect_eq(o.code, 1, "they differ");
+    EXPECT_PARTS(o.out, "model/encoder.conv1.weight: ", " values, largest difference", "train.steps: 4 -> 6");
+    outcome_free(&o);
+    free(OUTPUT("export", last, "-o", out, "--names", "own"));
+    o = RUN("diff", kept_path(&folder, "out/model.safetensors"), last);
+    cr_expect_eq(o.code, 1);
+    EXPECT_PARTS(o.out, "only_in_a", "encoder.conv1.weight", "only_in_b", "model/encoder.conv1.weight");
+    outcome_free(&o);
+    root = JSON("inspect", kept_path(&folder, "out/model.safetensors"), "--json");
+    cr_expect_str_eq(json_string_value(json_object_get(root, "kind")), "safetensors");
+    cr_expect_eq(json_array_size(json_object_get(root, "tensors")), 12);
+    json_decref(root);
+    REFUSED(4, "/nowhere", "diff", last, "/nowhere");
 }
 
 Test(train_commands, bench)
