@@ -7,7 +7,10 @@
 #include "autograd/matmul.h"
 #include "autograd/program.h"
 
-enum { SIDE = 768, COUNT = 1 << 23, REPEATS = 5 };
+enum { REPEATS = 5 };
+
+/* A device that is done with a size sooner than this is asked for a larger one: a launch would be what is measured. */
+static const double SHORTEST = 1e-3;
 
 static double now(void)
 {
@@ -16,15 +19,15 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static ts_value product(ts_graph *g)
+static ts_value product(ts_graph *g, int64_t side)
 {
-    ts_value a = ts_input(g, "a", TS_F32, ts_shape_of(SIDE, SIDE));
-    return ts_matmul(a, ts_input(g, "b", TS_F32, ts_shape_of(SIDE, SIDE)), false, false);
+    ts_value a = ts_input(g, "a", TS_F32, ts_shape_of(side, side));
+    return ts_matmul(a, ts_input(g, "b", TS_F32, ts_shape_of(side, side)), false, false);
 }
 
-static ts_value sum(ts_graph *g)
+static ts_value sum(ts_graph *g, int64_t count)
 {
-    ts_value x = ts_input(g, "x", TS_F32, ts_shape_of(COUNT));
+    ts_value x = ts_input(g, "x", TS_F32, ts_shape_of(count));
     return ts_add(x, x);
 }
 
@@ -45,13 +48,14 @@ static ts_status fastest_run(ts_graph *g, ts_workspace *workspace, double *secon
     return status;
 }
 
-static ts_status time_of(ts_device *device, ts_value (*build)(ts_graph *), double *seconds, ts_error *err)
+static ts_status time_of(ts_device *device, ts_value (*build)(ts_graph *, int64_t), int64_t size, double *seconds,
+                         ts_error *err)
 {
     ts_workspace *workspace = ts_workspace_new(device);
     ts_graph *g = ts_graph_new(TS_F32);
     ts_status status = workspace && g ? TS_OK : ts_out_of_memory(err, 0);
     if (status == TS_OK) {
-        ts_output(build(g), "y");
+        ts_output(build(g, size), "y");
         status = fastest_run(g, workspace, seconds, err);
     }
     ts_workspace_free(workspace);
@@ -61,11 +65,13 @@ static ts_status time_of(ts_device *device, ts_value (*build)(ts_graph *), doubl
 
 ts_status ts_rates_measure(ts_device *device, ts_rates *rates, ts_error *err)
 {
-    double multiply = 1, add = 1;
-    TS_TRY(time_of(device, product, &multiply, err));
-    TS_TRY(time_of(device, sum, &add, err));
-    rates->flops = 2.0 * SIDE * SIDE * SIDE / multiply;
-    rates->memory = 2.0 * COUNT * sizeof(float) / add;
+    double multiply = 0, add = 0, side = 384, count = 1 << 21;
+    while (multiply < SHORTEST && side < 8192)
+        TS_TRY(time_of(device, product, (int64_t)(side *= 2), &multiply, err));
+    while (add < SHORTEST && count < 1 << 29)
+        TS_TRY(time_of(device, sum, (int64_t)(count *= 4), &add, err));
+    rates->flops = 2 * side * side * side / multiply;
+    rates->memory = 2 * count * sizeof(float) / add;
     return TS_OK;
 }
 

@@ -5,8 +5,8 @@
 #include "autograd/plan.h"
 
 typedef struct {
-    double flops;  /* per second, of a matrix product of 768 x 768 x 768; multiply-adds count as 2 */
-    double memory; /* bytes per second, of y = x + x over 64 MiB */
+    double flops;  /* per second, of a matrix product of 768 x 768 x 768, on a GPU larger; multiply-adds count as 2 */
+    double memory; /* bytes per second, of y = x + x over 64 MiB, on a GPU more */
 } ts_rates;
 
 /* Errors: out of memory, device. */

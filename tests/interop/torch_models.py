@@ -15,8 +15,16 @@ def nearest(x, code):
     return torch.addmm(code.square().sum(1), x, code.t(), alpha=-2).argmin(1)
 
 
+def counts(ids, size):
+    """How often each id of 0 ... size-1 is there, f32 [size]. On a GPU bincount would wait for the host."""
+    ids = ids.flatten()
+    if ids.is_cuda:
+        return torch.zeros(size, device=ids.device).scatter_add_(0, ids, torch.ones(len(ids), device=ids.device))
+    return torch.bincount(ids, minlength=size).float()
+
+
 def perplexity(ids, size, eps=1e-10):
-    p = torch.bincount(ids.flatten(), minlength=size) / ids.numel()
+    p = counts(ids, size) / ids.numel()
     return torch.exp(-(p * torch.log(p + eps)).sum())
 
 
@@ -38,7 +46,7 @@ class FiniteScalar(nn.Module):
         b = torch.tanh(z + self.shift) * self.reach - self.offset
         r = b + (b.round() - b).detach()
         ids = ((r.detach().round().long() + self.steps) * self.radix).sum(-1)
-        return r / self.steps, ids, torch.zeros(()), perplexity(ids, self.size)
+        return r / self.steps, ids, z.new_zeros(()), perplexity(ids, self.size)
 
 
 class Codebook(nn.Module):
@@ -86,7 +94,7 @@ class MovingCodebook(nn.Module):
     @torch.no_grad()
     def update(self, x, ids):
         code, n, w = self._embedding.weight, self._ema_cluster_size, self._ema_w
-        n.mul_(self.decay).add_(torch.bincount(ids, minlength=len(code)), alpha=1 - self.decay)
+        n.mul_(self.decay).add_(counts(ids, len(code)), alpha=1 - self.decay)
         total = n.sum()
         n.copy_((n + self.eps) / (total + len(code) * self.eps) * total)
         w.mul_(self.decay).add_(torch.zeros_like(code).index_add_(0, ids, x), alpha=1 - self.decay)
@@ -101,10 +109,16 @@ class MovingCodebook(nn.Module):
         return x + (q - x).detach(), ids, self.beta * F.mse_loss(q, x), perplexity(ids, len(self._ema_cluster_size))
 
 
+def in_f32(quantizer, rows):
+    """What the quantizer makes of rows, computed in f32 also where the rest of the model is not."""
+    with torch.autocast(rows.device.type, enabled=False):
+        return quantizer(rows.float())
+
+
 def on_tokens(quantizer, z):
     """z [B, C, H, W] -> codes of the same shape, ids [B, H, W], loss, perplexity; a token is one pixel's vector."""
     rows = z.permute(0, 2, 3, 1)
-    codes, ids, loss, spread = quantizer(rows.reshape(-1, z.shape[1]))
+    codes, ids, loss, spread = in_f32(quantizer, rows.reshape(-1, z.shape[1]))
     return codes.view(rows.shape).permute(0, 3, 1, 2), ids.view(rows.shape[:3]), loss, spread
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from torch_models import FiniteScalar, nearest, perplexity
+from torch_models import FiniteScalar, counts, in_f32, nearest, perplexity
 
 POSITIONS = {263: slice(4, 67), 251: slice(4, 64), 272: slice(8, 74)}  # columns of joint positions
 
@@ -33,7 +33,7 @@ class ResetCodebook(nn.Module):
 
     def __init__(self, codes, width, commitment=0.02, decay=0.99):
         super().__init__()
-        self.size, self.commitment, self.decay = codes, commitment, decay
+        self.size, self.commitment, self.decay, self.started = codes, commitment, decay, False
         for name, shape in dict(codebook=(codes, width), sum=(codes, width), count=(codes,)).items():
             self.register_buffer(name, torch.zeros(shape))
 
@@ -52,21 +52,49 @@ class ResetCodebook(nn.Module):
 
     @torch.no_grad()
     def update(self, x, ids):
-        one = torch.bincount(ids, minlength=self.size).to(x.dtype)
+        one = counts(ids, self.size)
         self.sum.mul_(self.decay).add_(torch.zeros_like(self.sum).index_add_(0, ids, x), alpha=1 - self.decay)
         self.count.mul_(self.decay).add_(one, alpha=1 - self.decay)
         alive = (self.count >= 1).unsqueeze(1)
         self.codebook.copy_(torch.where(alive, self.sum / self.count.unsqueeze(1), self.tiled(x)))
 
     def forward(self, x):
-        if self.training and not self.codebook.any():  # no codes yet
-            self.start(x.detach())
+        if self.training and not self.started:
+            if not self.codebook.any():  # no codes yet
+                self.start(x.detach())
+            self.started = True  # from now on nothing is asked of the device
         with torch.no_grad():
             ids = nearest(x, self.codebook)
             q = F.embedding(ids, self.codebook)
         if self.training:
             self.update(x.detach(), ids)
         return x + (q - x).detach(), ids, self.commitment * F.mse_loss(x, q), perplexity(ids, self.size)
+
+
+class FlatConv(nn.Conv1d):
+    """The same as a convolution over images of height 1, which can be channels-last."""
+
+    def forward(self, x):
+        sizes = ((1, self.stride[0]), (0, self.padding[0]), (1, self.dilation[0]))
+        return F.conv2d(x.unsqueeze(2), self.weight.unsqueeze(2), self.bias, *sizes).squeeze(2)
+
+
+def upsample(x, factor):
+    """Nearest, over the last axis; in the layout of x."""
+    if x.shape[1] > 1 and x.stride(1) == 1:
+        return F.interpolate(x.unsqueeze(2), scale_factor=(1.0, factor)).squeeze(2)
+    return F.interpolate(x, scale_factor=factor)
+
+
+def lay_channels_last(model):
+    """Changes the model, of motion or of images, so that its convolutions run channels-last."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv1d):
+            module.__class__ = FlatConv
+            weight = module.weight.data.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+            module.weight = nn.Parameter(weight.squeeze(2))
+        elif isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            module.to(memory_format=torch.channels_last)
 
 
 class Block(nn.Module):
@@ -92,7 +120,7 @@ class Level(nn.Module):
         x = self.conv(x) if self.down else x
         for block in self.block:
             x = block(x)
-        return x if self.down else self.conv(F.interpolate(x, scale_factor=float(self.stride)))
+        return x if self.down else self.conv(upsample(x, float(self.stride)))
 
 
 class Encoder(nn.Module):
@@ -131,7 +159,7 @@ class Motion(nn.Module):
 
     def forward(self, x):
         z = self.encoder(x.transpose(1, 2)).transpose(1, 2)
-        codes, ids, loss, spread = self.quantizer(z.reshape(-1, z.shape[2]))
+        codes, ids, loss, spread = in_f32(self.quantizer, z.reshape(-1, z.shape[2]))
         y = self.decoder(codes.view(z.shape).transpose(1, 2)).transpose(1, 2)
         return y, ids.view(z.shape[:2]), loss, spread
 
