@@ -95,6 +95,13 @@ static void list_libraries(json_t *libraries, json_t *openmp)
 
 /* --- devices and processor ---------------------------------------------------------------------------------------- */
 
+/* "ready", and the first thing that the device says of itself. */
+static json_t *ready(const ts_device *device)
+{
+    int length = (int)strcspn(device->notes, "\n");
+    return length ? json_sprintf("ready: %.*s", length, device->notes) : json_string("ready");
+}
+
 static json_t *devices(void)
 {
     static const char *const specs[] = {"cpu", "ref", "cuda"};
@@ -103,7 +110,7 @@ static json_t *devices(void)
         ts_device *device;
         ts_error why = {0};
         bool good = ts_device_open(specs[i], 0, &device, &why) == TS_OK;
-        json_object_set_new(all, specs[i], json_string(good ? "ready" : why.text));
+        json_object_set_new(all, specs[i], good ? ready(device) : json_string(why.text));
         if (good)
             ts_device_close(device);
     }
@@ -259,7 +266,6 @@ ts_status ts_cmd_doctor(const ts_arguments *a, int *exit_code, ts_error *err)
     json_object_set_new(all, "compiler", json_string(__VERSION__));
     json_object_set_new(all, "oneDNN", json_string(ts_cpu_onednn()));
     json_object_set_new(all, "HDF5", json_string(ts_h5_version()));
-    json_object_set_new(all, "CUDA", json_string("not compiled in"));
     json_object_set_new(all, "pictures_of_motion", pictures());
     json_object_set_new(all, "devices", devices());
     json_object_set_new(all, "threads", threads());

@@ -58,6 +58,15 @@ static void put_system(json_t *env)
     json_object_set_new(env, "memory_bytes", json_integer((json_int_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)));
 }
 
+/* What the device has said of itself so far, a line each. */
+static json_t *notes_of(const ts_device *device)
+{
+    json_t *all = json_array();
+    for (const char *line = device->notes; *line; line += strcspn(line, "\n") + 1)
+        json_array_append_new(all, json_stringn(line, strcspn(line, "\n")));
+    return all;
+}
+
 char *ts_environment_text(const ts_device *device)
 {
     json_t *env = json_object();
@@ -66,6 +75,7 @@ char *ts_environment_text(const ts_device *device)
     json_object_set_new(env, "onednn", json_string(ts_cpu_onednn()));
     json_object_set_new(env, "hdf5", json_string(ts_h5_version()));
     json_object_set_new(env, "device", json_string(device->backend->name));
+    json_object_set_new(env, "device_notes", notes_of(device));
     json_object_set_new(env, "threads", json_integer(device->threads));
     put_system(env);
     put_cpu(env);

@@ -98,6 +98,13 @@ static ts_status check_validation(ts_experiment *e, ts_error *err)
     return status;
 }
 
+/* What the device is, and which kernels stand in for a library's. */
+static void note_device(trainer *t)
+{
+    for (const char *line = t->e.device->notes; *line; line += strcspn(line, "\n") + 1)
+        ts_report_note(t->report, "%.*s", (int)strcspn(line, "\n"), line);
+}
+
 static ts_status open_trainer(trainer *t, ts_config *config, ts_error *err)
 {
     const ts_trainer_options *o = t->options;
@@ -108,6 +115,7 @@ static ts_status open_trainer(trainer *t, ts_config *config, ts_error *err)
     TS_TRY(ts_steps_open(&t->steps, &t->e, &t->programs, o->check_nan, err));
     TS_TRY(restore(t, err));
     TS_TRY(ts_report_open(&t->report, o->run, &t->e, o->resume, t->state.step, o->quiet, o->json, err));
+    note_device(t);
     if (o->dump_start)
         TS_TRY(ts_dump_start(&t->e, o->dump_start, o->dump_batches, err));
     ts_loader_options loader = {

@@ -75,6 +75,15 @@ void cuda_close(ts_device *device)
     device->state = nullptr;
 }
 
+void note_properties(ts_device *device, const cudaDeviceProp *p)
+{
+    int version = 0;
+    cudaDriverGetVersion(&version);
+    ts_device_note(device, "%s, compute capability %d.%d, %.0f MiB, %d multiprocessors; a driver for CUDA %d.%d",
+                   p->name, p->major, p->minor, (double)p->totalGlobalMem / 1048576, p->multiProcessorCount,
+                   version / 1000, version % 1000 / 10);
+}
+
 bool is_set(const char *name)
 {
     const char *value = getenv(name);
@@ -94,7 +103,9 @@ ts_status cuda_open(ts_device *device, ts_error *err)
     cuda_of(device)->tf32 = is_set("TESSERA_TF32");
     cuda_of(device)->fastest = is_set("TESSERA_CUDA_FASTEST");
     ts_status status = open_parts(device, cuda_of(device), err);
-    if (status != TS_OK)
+    if (status == TS_OK)
+        note_properties(device, &cuda_of(device)->properties);
+    else
         cuda_close(device);
     return status;
 }

@@ -34,6 +34,16 @@ Test(cuda_backend, memory_goes_there_and_back)
     ts_device_close(device);
 }
 
+Test(cuda_backend, says_what_it_is)
+{
+    ts_device *device;
+    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
+    cr_assert_eq(ts_device_open("cuda", 0, &device, &err), TS_OK, "%s", err.text);
+    cr_expect(strstr(device->notes, "compute capability") && strstr(device->notes, "multiprocessors"), "%s",
+              device->notes);
+    ts_device_close(device);
+}
+
 Test(cuda_backend, no_such_device_is_said)
 {
     ts_device *device;
