@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "autograd/nearest.h"
+#include "autograd/program.h"
 #include "tests/support/op_check.h"
 
 static ts_value nearest(const ts_value *in)
@@ -81,6 +82,7 @@ static const int64_t shapes[][3] = {
     {2, 5, 130},
     {3, 4001, 2},
     {1, 70001, 1},
+    {2, 1 << 20, 3}, /* a million codes */
     /* of 64 */
     {6145, 70, 3},
     {257, 10000, 4},
@@ -104,6 +106,17 @@ Test(cuda_nearest, agrees_with_a_plain_loop)
     cr_log_info("cuda: %d rows, %d of them differ at a numerical tie", rows, ties);
     cr_assert_geq(rows, 30000);
     cr_assert_leq(ties, rows / 100);
+}
+
+/* The distances of all tokens to all codes are never in memory: operands and partial results are far less. */
+Test(cuda_nearest, no_tokens_times_codes_matrix)
+{
+    enum { N = 512, K = 1 << 20, D = 4 };
+    ts_built_case b;
+    open_case(&b, N, K, D);
+    size_t used = ts_program_plan(b.program)->arena_bytes;
+    cr_assert_lt((double)used, (double)N * K * sizeof(float) / 50, "%zu bytes", used);
+    built_case_close(&b);
 }
 
 /* Codes are integers, so that sums are exact: code k is code k % 27 again, in other lanes, tiles and shares. */
