@@ -2,9 +2,9 @@
  *
  *   tessera-bench-quantizer finite_scalar|vector_ema TOKENS DIM CODES DEVICE THREADS RUNS
  *
- * finite_scalar (levels [8, 5, 5, 5]; DIM and CODES are not looked at): codes, ids, counts of codes, and the gradient of
- * z. vector_ema: nearest code of each token, and the update of the codebook. Runs are timed in at most 5 windows, from
- * one synchronisation to the next, after a few that are not. */
+ * finite_scalar (levels [8, 5, 5, 5]; DIM and CODES are not looked at): codes, ids, counts of codes, and the gradient
+ * of z. vector_ema: nearest code of each token, and the update of the codebook. Runs are timed in at most 5 windows,
+ * from one synchronisation to the next, after a few that are not. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -318,3 +318,16 @@ Test(golden_fsq, what_is_not_understood_fails_by_name)
     golden_expect_failure(GOLDEN_WALK_OF(lucidrains, GOLDEN_NUMBER("odd/in/z", 1)), "odd: attribute levels is missing");
     golden_expect_failure(GOLDEN_WALK_OF(bounds, GOLDEN_NUMBER("odd/in/z", 1)), "odd: attribute levels is missing");
 }
+
+Test(golden_fsq, own_on_cuda)
+{
+    golden_expect_own("fsq_motionmillion.h5", "cuda", 10, motionmillion);
+    golden_expect_own("fsq_lucidrains.h5", "cuda", 10, lucidrains);
+    golden_expect_own("fsq_bounds.h5", "cuda", 19, bounds);
+}
+
+Test(golden_fsq, shared_on_cuda)
+{
+    golden_expect_shared("fsq_motionmillion.h5", "cuda", 11, motionmillion);
+    golden_expect_shared("fsq_lucidrains.h5", "cuda", 10, lucidrains);
+}

@@ -478,3 +478,8 @@ Test(golden_motion, motionmillion_on_cpu)
 {
     golden_expect_shared("vqvae_motionmillion.h5", "cpu", 5, check);
 }
+
+Test(golden_motion, motionmillion_on_cuda)
+{
+    golden_expect_shared("vqvae_motionmillion.h5", "cuda", 5, check);
+}

@@ -77,3 +77,13 @@ Test(golden_ops, a_wrong_number_fails)
                                   GOLDEN_NUMBER("relu/out/0", 0.0f / 0.0f)),
                           "relu: out/0[0] is 3, expected ");
 }
+
+Test(golden_ops, own_on_cuda)
+{
+    golden_expect_own("ops.h5", "cuda", 210, check);
+}
+
+Test(golden_ops, shared_on_cuda)
+{
+    golden_expect_shared("ops.h5", "cuda", 65, check);
+}

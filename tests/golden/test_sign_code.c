@@ -294,3 +294,16 @@ Test(golden_sign_code, what_is_not_understood_fails_by_name)
     golden_expect_failure(GOLDEN_WALK_OF(lucidrains, GOLDEN_NUMBER("odd/in/x", 1)),
                           "odd: attribute codebook_dim is missing");
 }
+
+Test(golden_sign_code, own_on_cuda)
+{
+    golden_expect_own("lfq_lucidrains.h5", "cuda", 9, lucidrains);
+    golden_expect_own("lfq_motionmillion.h5", "cuda", 3, motionmillion);
+    golden_expect_own("bsq.h5", "cuda", 3, spherical);
+}
+
+Test(golden_sign_code, shared_on_cuda)
+{
+    golden_expect_shared("lfq_lucidrains.h5", "cuda", 4, lucidrains);
+    golden_expect_shared("lfq_motionmillion.h5", "cuda", 4, motionmillion);
+}

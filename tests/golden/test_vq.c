@@ -325,3 +325,15 @@ Test(golden_vq, what_is_not_understood_fails_by_name)
     golden_expect_failure(GOLDEN_WALK_OF(classic, GOLDEN_NUMBER("odd/in/x", 1)),
                           "odd: attribute num_embeddings is missing");
 }
+
+Test(golden_vq, own_on_cuda)
+{
+    golden_expect_own("vq_classic.h5", "cuda", 5, classic);
+    golden_expect_own("vq_t2mgpt.h5", "cuda", 8, t2mgpt);
+}
+
+Test(golden_vq, shared_on_cuda)
+{
+    golden_expect_shared("vq_classic.h5", "cuda", 5, classic);
+    golden_expect_shared("vq_t2mgpt.h5", "cuda", 8, t2mgpt);
+}

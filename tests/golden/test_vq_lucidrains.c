@@ -231,10 +231,16 @@ static void check(golden_case *c, ts_device *device)
     pass_over(c);
 }
 
+static const char *const shared_cases[] = {"ema_rot", "ema_ste",    "masked",    "learnable",
+                                           "cosine",  "cosine_ste", "dead_code", NULL};
+
 Test(golden_vq_lucidrains, shared)
 {
-    static const char *const cases[] = {"ema_rot", "ema_ste",    "masked",    "learnable",
-                                        "cosine",  "cosine_ste", "dead_code", NULL};
-    golden_expect_shared_cases("vq_lucidrains.h5", "ref", cases, check);
-    golden_expect_shared_cases("vq_lucidrains.h5", "cpu", cases, check);
+    golden_expect_shared_cases("vq_lucidrains.h5", "ref", shared_cases, check);
+    golden_expect_shared_cases("vq_lucidrains.h5", "cpu", shared_cases, check);
+}
+
+Test(golden_vq_lucidrains, shared_on_cuda)
+{
+    golden_expect_shared_cases("vq_lucidrains.h5", "cuda", shared_cases, check);
 }
