@@ -1,38 +1,92 @@
-/* What the kinds share whose codes are the rows of a codebook [K, D] (vector.c, vector_ema.c, vector_reset.c): z [..,
- * D] as rows, their nearest codes, the output with its gradient, counts and sums of the rows of each code. */
+/* What the kinds share whose codes are the rows of a codebook (vector.c, vector_ema.c, vector_reset.c): tokens as rows,
+ * a code for each, the output with its gradient, counts and sums of the rows of each code.
+ *
+ * H heads make H rows of a token. One codebook [K, W] serves them all, or each head has its own: then the codebooks lie
+ * one behind the other, [H K, W], head h's code k in row h K + k. Ids that are handed out are 0 ... K-1 in any case. */
 #ifndef TS_QUANT_CODEBOOK_H
 #define TS_QUANT_CODEBOOK_H
 
-#include "quant/quantizer.h"
+#include "quant/vector.h"
+
+enum { TS_MAX_HEADS = 64 };
 
 typedef struct {
-    ts_value rows;     /* [N, D] */
-    ts_value ids;      /* [N]; -1 where a token does not count */
-    ts_value code;     /* [N, D], the rows of the codebook */
-    ts_value mask;     /* [N]: 1 where a token counts; absent where all do */
-    ts_value codebook; /* [K, D] */
+    int64_t dim;   /* channels of a token */
+    int64_t heads; /* H */
+    int64_t books; /* codebooks: 1 or H */
+    int64_t codes; /* of each, K */
+    int64_t width; /* of a code, W */
+} ts_code_shape;
+
+ts_code_shape ts_code_shape_of(int64_t codes, int64_t dim, const ts_heads_options *heads);
+
+/* Of all codebooks together: [books K, W]. */
+ts_shape ts_codebook_shape(const ts_code_shape *shape);
+
+/* How a code is found, and what its gradient is. */
+typedef struct {
+    ts_code_shape shape;
+    bool rotation, cosine;
+    ts_sampling_options sampling; /* heeded in training alone */
+} ts_search;
+
+typedef struct {
+    ts_search how;
+    bool train;        /* the scope's mode: there will be gradients */
+    int64_t items;     /* of the batch: the first axis of z */
+    ts_value rows;     /* [R, W], R = tokens H, the heads of a token one behind the other */
+    ts_value own;      /* [R] ids in the head's codebook, whether the row counts or not */
+    ts_value ids;      /* [R] rows of `codebook`; -1 where a token does not count */
+    ts_value code;     /* [R, W], the rows of the codebook */
+    ts_value mask;     /* [R]: 1 where a row counts; absent where all do */
+    ts_value codebook; /* [books K, W], of length 1 with cosine */
+    ts_value moved;    /* [books K, W] at which gradients of logits are taken (code_sample.h); absent: codebook */
 } ts_lookup;
 
-/* A codebook that is state, and what it is made of; absent where it is not made of them. */
+/* A codebook that changes, and what it is made of; absent where it is not made of them. */
 typedef struct {
-    ts_value codebook, count, sum; /* [K, D], [K], [K, D] */
+    ts_value codebook, count, sum; /* [books K, W], [books K], [books K, W] */
 } ts_codebook_state;
 
-/* Fills codes and ids of *out; the gradient to z is turned as the code is (quant/rotation.h), or straight-through.
- * Returns false where there is nothing to go on with: z does not fit, an error of the graph. */
-bool ts_look_up(ts_scope s, ts_value codebook, ts_value z, bool rotation, ts_quantized *out, ts_lookup *l);
+/* Fills codes and ids of *out. Opens project_in and project_out where they are needed. Returns false where there is
+ * nothing to go on with: z does not fit, an error of the graph. */
+bool ts_look_up(ts_scope s, const ts_search *how, ts_value codebook, ts_value z, ts_quantized *out, ts_lookup *l);
 
-/* mean((z - sg(e))^2) */
-void ts_commitment_loss(ts_quantized *q, const ts_lookup *l, double weight);
+/* z [.., dim] -> rows [R, W], of length 1 with cosine. */
+ts_value ts_rows_of_tokens(ts_scope s, const ts_search *how, ts_value z);
 
-/* Statistics: rows of each code, "count" [K], and their sums, "sum" [K, D]. */
+/* ids [.., H] -> tokens [.., dim]; NaN where an id names no code. Errors: another last axis. */
+ts_value ts_tokens_of_ids(ts_scope s, const ts_search *how, ts_value codebook, ts_value ids);
+
+/* Any number of values one behind the other along an axis. */
+ts_value ts_join(const ts_value *x, int count, int axis);
+
+/* x, or with cosine its rows at length 1. */
+ts_value ts_of_length(ts_value x, bool cosine);
+
+/* Of R rows those that look up codebook `book`: [R / books, W]; the same of anything [R], and of codebooks. */
+ts_value ts_rows_of_book(const ts_code_shape *shape, ts_value rows, int64_t book);
+ts_value ts_entries_of_book(const ts_code_shape *shape, ts_value entries, int64_t book);
+ts_value ts_book(const ts_code_shape *shape, ts_value codebook, int64_t book);
+
+/* The scope in which codebook `book` draws: what one draws does not depend on what the others have drawn. */
+ts_scope ts_scope_of_book(ts_scope s, const ts_code_shape *shape, int64_t book);
+
+/* A row of the batch for each code, drawn by `draw` from those of its codebook: [books K, W]. */
+typedef ts_value (*ts_draw_rows)(ts_scope s, ts_value rows, ts_value mask, int64_t codes);
+ts_value ts_rows_for_codes(ts_scope s, const ts_code_shape *shape, ts_value rows, ts_value mask, ts_draw_rows draw);
+
+/* What dead codes become after the step: where no row of the micro-batch counts, what they are. */
+ts_value ts_rows_for_dead(ts_scope s, const ts_lookup *l, ts_draw_rows draw);
+
+/* mean((z - sg(e))^2); with a gradient to e where `both`. */
+void ts_commitment_loss(ts_quantized *q, const ts_lookup *l, double weight, bool both);
+
+/* Statistics: rows of each code, "count" [books K], and their sums, "sum" [books K, W]. */
 void ts_batch_statistics(ts_quantized *q, const ts_lookup *l);
 
-/* ids [.., 1] -> rows of the codebook [.., D]. Errors: another last axis. */
-ts_value ts_code_rows(ts_value codebook, ts_value ids);
-
-/* The scope's mask, a number for each row of z as rows; absent without one. */
-ts_value ts_mask_of_rows(ts_scope s);
+/* The scope's mask, a number for each row of a token; absent without one. */
+ts_value ts_mask_of_rows(ts_scope s, const ts_code_shape *shape);
 
 /* decay * average + (1 - decay) * now */
 ts_value ts_moved(ts_value average, ts_value now, double decay);
@@ -43,31 +97,7 @@ ts_value ts_column(ts_value v);
 /* ok, and 0 in a step in which no token counted: moving averages that have met nothing yet are 0/0. */
 ts_value ts_ok_with_tokens(ts_value ok, ts_value count);
 
-/* Rows of the option tables. */
-#define TS_CODES_AND_DIM(struct_)                                                                                      \
-    {.name = "codes",                                                                                                  \
-     .type = TS_OPTION_INT,                                                                                            \
-     .offset = offsetof(struct_, codes),                                                                               \
-     .fallback = "512",                                                                                                \
-     .min = 1,                                                                                                         \
-     .max = 1 << 24,                                                                                                   \
-     .help = "codes in the codebook, K (up to 2^24: counts are exact)",                                                \
-     .alias = "nb_code"},                                                                                              \
-    {                                                                                                                  \
-        .name = "dim", .type = TS_OPTION_INT, .offset = offsetof(struct_, dim), .fallback = "64", .min = 1,            \
-        .max = 65536, .help = "width of a code, D", .alias = "code_dim"                                                \
-    }
-#define TS_COMMITMENT(struct_, value)                                                                                  \
-    {                                                                                                                  \
-        .name = "commitment", .type = TS_OPTION_REAL, .offset = offsetof(struct_, commitment), .fallback = value,      \
-        .min = 0, .max = 1e6, .help = "weight of the commitment loss mean((z - sg(e))^2)", .alias = "commitment_cost"  \
-    }
-#define TS_ROTATION(struct_)                                                                                           \
-    {                                                                                                                  \
-        .name = "rotation", .type = TS_OPTION_BOOL, .offset = offsetof(struct_, rotation), .fallback = "false",        \
-        .help =                                                                                                        \
-            "rotation trick: the gradient to z is turned as the code is (lucidrains: true); else straight-through",    \
-        .alias = "rotation_trick"                                                                                      \
-    }
+/* share * (rows that were counted) / (codes there are): what counts are measured by that should not be in tokens. */
+ts_value ts_share_of_count(ts_value count, double share);
 
 #endif

@@ -64,9 +64,8 @@ static ts_clusters lloyd(ts_value rows, ts_value mask, ts_value centres, bool un
     return (ts_clusters){.centres = ts_where(filled, mean, centres), .count = count};
 }
 
-ts_clusters ts_kmeans(ts_scope s, ts_value rows, ts_value mask, int64_t codes, int64_t rounds, bool unit)
+static ts_clusters of_book(ts_scope s, ts_value rows, ts_value mask, int64_t codes, int64_t rounds, bool unit)
 {
-    rows = ts_stop_gradient(rows);
     ts_clusters c = {.centres = ts_drawn_rows(s, rows, mask, codes)};
     c.count = ts_broadcast(ts_scalar(s.graph, 1), ts_shape_of(codes));
     if (unit)
@@ -74,6 +73,21 @@ ts_clusters ts_kmeans(ts_scope s, ts_value rows, ts_value mask, int64_t codes, i
     for (int64_t round = 0; round < rounds && ts_present(c.centres); round++)
         c = lloyd(rows, mask, c.centres, unit);
     return c;
+}
+
+ts_clusters ts_kmeans(ts_scope s, const ts_code_shape *shape, ts_value rows, ts_value mask, int64_t rounds, bool unit)
+{
+    ts_value centres[TS_MAX_HEADS], count[TS_MAX_HEADS];
+    rows = ts_stop_gradient(rows);
+    for (int64_t b = 0; b < shape->books; b++) {
+        ts_clusters c = of_book(ts_scope_of_book(s, shape, b), ts_rows_of_book(shape, rows, b),
+                                ts_entries_of_book(shape, mask, b), shape->codes, rounds, unit);
+        centres[b] = c.centres;
+        count[b] = c.count;
+    }
+    ts_enter(s);
+    return (ts_clusters){.centres = ts_join(centres, (int)shape->books, 0),
+                         .count = ts_join(count, (int)shape->books, 0)};
 }
 
 void ts_codebook_start(const ts_codebook_state *state, ts_clusters c)
@@ -85,12 +99,25 @@ void ts_codebook_start(const ts_codebook_state *state, ts_clusters c)
     ts_assign(state->sum, ts_mul(c.centres, ts_column(c.count)), TS_ABSENT);
 }
 
-ts_status ts_kmeans_check(const char *kind, bool kmeans, int64_t rounds, ts_error *err)
+ts_status ts_kmeans_check(const char *kind, bool kmeans, const ts_kmeans_options *o, ts_error *err)
 {
-    if (kmeans || rounds == TS_KMEANS_ROUNDS || rounds == 0)
+    if (kmeans)
         return TS_OK;
-    return ts_fail(err, TS_ERR_USAGE,
-                   "%s: kmeans_rounds is %" PRId64 ", and init is not kmeans, so that there are no rounds; add init: "
-                   "kmeans, or leave kmeans_rounds out",
-                   kind, rounds);
+    if (o->rounds != TS_KMEANS_ROUNDS && o->rounds != 0)
+        return ts_fail(err, TS_ERR_USAGE,
+                       "%s: kmeans_rounds is %" PRId64 ", and init is not kmeans, so that there are no rounds; add "
+                       "init: kmeans, or leave kmeans_rounds out",
+                       kind, o->rounds);
+    if (o->batches > 1)
+        return ts_fail(err, TS_ERR_USAGE,
+                       "%s: kmeans_batches is %" PRId64 ", and init is not kmeans, which alone looks at batches; add "
+                       "init: kmeans, or leave kmeans_batches out",
+                       kind, o->batches);
+    return TS_OK;
+}
+
+int64_t ts_kmeans_batches(bool kmeans, const ts_kmeans_options *o)
+{
+    int64_t batches = o->batches > 1 ? o->batches : 1;
+    return kmeans ? batches : 0;
 }

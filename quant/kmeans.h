@@ -19,27 +19,39 @@ ts_value ts_drawn_rows(ts_scope s, ts_value rows, ts_value mask, int64_t codes);
 ts_value ts_rows_apart(ts_scope s, ts_value tiled, ts_value rows, ts_value mask);
 
 typedef struct {
-    ts_value centres; /* [K, D] */
+    ts_value centres; /* [K, D], of all codebooks */
     ts_value count;   /* [K], rows of each in the last round; 1 for an empty one */
 } ts_clusters;
 
-/* So many of Lloyd's rounds from drawn rows. An empty cluster keeps its centre, and counts as one row. `unit`: centres
- * are brought to length 1, as the rows are, so that the nearest is the one with the largest cosine. */
-ts_clusters ts_kmeans(ts_scope s, ts_value rows, ts_value mask, int64_t codes, int64_t rounds, bool unit);
+/* So many of Lloyd's rounds from drawn rows, in each codebook from its own. An empty cluster keeps its centre, and
+ * counts as one row. `unit`: centres are brought to length 1, as the rows are, so that the nearest is the one with the
+ * largest cosine.  rows [R, W] and mask [R] or absent of ts_look_up -> centres [books K, W], count [books K] */
+ts_clusters ts_kmeans(ts_scope s, const ts_code_shape *shape, ts_value rows, ts_value mask, int64_t rounds, bool unit);
 
 /* Assigns the centres to the codebook; counts, and sums of so many rows at the centre, where the state has them. */
 void ts_codebook_start(const ts_codebook_state *state, ts_clusters c);
 
 enum { TS_KMEANS_ROUNDS = 10 }; /* the default, lucidrains' kmeans_iters */
 
-/* Errors: usage, where rounds are asked for and there is no k-means. */
-ts_status ts_kmeans_check(const char *kind, bool kmeans, int64_t rounds, ts_error *err);
+/* Errors: usage, where rounds or batches are asked for and there is no k-means. */
+ts_status ts_kmeans_check(const char *kind, bool kmeans, const ts_kmeans_options *o, ts_error *err);
 
-#define TS_KMEANS_ROUNDS_OPTION(struct_)                                                                               \
+/* The batches that it looks at, for ts_quantizer_info; 0 without it. */
+int64_t ts_kmeans_batches(bool kmeans, const ts_kmeans_options *o);
+
+/* Rows of the option tables. */
+#define TS_KMEANS(struct_)                                                                                             \
+    {.name = "kmeans_rounds",                                                                                          \
+     .type = TS_OPTION_INT,                                                                                            \
+     .offset = offsetof(struct_, kmeans.rounds),                                                                       \
+     .fallback = "10",                                                                                                 \
+     .min = 0,                                                                                                         \
+     .max = 1000,                                                                                                      \
+     .help = "rounds of init: kmeans (lucidrains: 10)",                                                                \
+     .alias = "kmeans_iters"},                                                                                         \
     {                                                                                                                  \
-        .name = "kmeans_rounds", .type = TS_OPTION_INT, .offset = offsetof(struct_, kmeans_rounds), .fallback = "10",  \
-        .min = 0, .max = 1000, .help = "rounds of init: kmeans, on the first batch (lucidrains: 10)",                  \
-        .alias = "kmeans_iters"                                                                                        \
+        .name = "kmeans_batches", .type = TS_OPTION_INT, .offset = offsetof(struct_, kmeans.batches), .fallback = "1", \
+        .min = 1, .max = 1024, .help = "batches whose tokens init: kmeans looks at, all at once in memory"             \
     }
 
 #endif

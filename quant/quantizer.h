@@ -37,9 +37,10 @@ typedef struct {
 
 /* What a quantizer of this kind, with these options, is: for decoders, tokens and reports. */
 typedef struct {
-    int64_t codes;  /* size of one codebook, K */
-    int64_t width;  /* D: channels that it takes and gives */
-    int64_t groups; /* ids per token */
+    int64_t codes;        /* size of one codebook, K */
+    int64_t width;        /* D: channels that it takes and gives */
+    int64_t groups;       /* ids per token */
+    int64_t init_batches; /* whose tokens `init` is given at once; 0: nothing depends on data */
 } ts_quantizer_info;
 
 /* One layer of one group: z and codes are as wide as the codes. What is around it (projections, groups, layers) is
@@ -57,8 +58,8 @@ typedef struct ts_quantizer_kind {
     /* ids [.., groups] -> codes [.., D]. */
     ts_value (*decode)(ts_scope s, const void *options, ts_value ids);
 
-    /* Assigns to the state what the first batch's z says (k-means, first rows), by the tokens that count. NULL: nothing
-     * depends on data. */
+    /* Assigns to the state what the first batch's z, or that of info's first batches, says (k-means, first rows), by
+     * the tokens that count. NULL: nothing depends on data. */
     void (*init)(ts_scope s, const void *options, ts_value z);
 
     /* Assigns the new state from the statistics of `build`, in its order, where ok is 1. NULL: there is no state. */

@@ -358,7 +358,10 @@ void ts_quantizer_update(const ts_quantizer_kind *kind, ts_scope s, const void *
 int ts_quantizer_stages(const ts_quantizer_kind *kind, const void *options)
 {
     stack k = stack_of(kind, options);
-    return !kind->init ? 0 : k.given->shared ? 1 : k.layers;
+    layer_options own;
+    if (!kind->init || describe_layer(&k, options_of(&k, 0, &own)).init_batches == 0)
+        return 0;
+    return k.given->shared ? 1 : k.layers;
 }
 
 void ts_quantizer_init(const ts_quantizer_kind *kind, ts_scope s, const void *options, ts_value z, int stage)

@@ -10,16 +10,56 @@
 
 extern const ts_quantizer_kind ts_vector_kind, ts_vector_ema_kind, ts_vector_reset_kind;
 
-/* How a codebook starts. */
-typedef enum { TS_CODEBOOK_UNIFORM, TS_CODEBOOK_NORMAL } ts_codebook_init;
+/* How the codebook of vector starts. */
+typedef enum { TS_CODEBOOK_UNIFORM, TS_CODEBOOK_NORMAL, TS_CODEBOOK_KMEANS } ts_codebook_init;
+
+/* A token as several codes. All 0: one, of the token's width. */
+typedef struct {
+    int64_t count; /* H: ids of a token; 0 counts as 1 */
+    bool separate; /* each head has a codebook of its own; else all have one */
+    int64_t width; /* of a code; 0: dim / H. Where H codes are not as wide as a token, linear layers lead in and out */
+} ts_heads_options;
+
+/* First codes from data. */
+typedef struct {
+    int64_t rounds;  /* of Lloyd */
+    int64_t batches; /* whose tokens are looked at; 0 counts as 1 */
+} ts_kmeans_options;
+
+/* Codes drawn in training, in place of the nearest: p(k) = softmax(logits / temperature). */
+typedef struct {
+    bool draw;
+    double temperature;
+    bool through; /* the gradient is that of the mean code under p; else straight-through */
+} ts_sampling_options;
+
+/* Losses beside commitment and codebook; code_losses.h has the formulas. */
+typedef struct {
+    bool cross_entropy; /* what commitment is: the cross-entropy of the chosen code; else a squared distance */
+    double diversity;   /* weight of minus the entropy of the codes of a batch; 0: none */
+    double diversity_temperature;
+    double orthogonal;       /* weight of the mean squared cosine between codes; 0: none */
+    bool orthogonal_active;  /* of the codes that the batch has met */
+    int64_t orthogonal_most; /* of so many of them, drawn; 0: of all */
+} ts_code_losses_options;
+
+/* Which term `commitment` weighs: its own, or, as some peers have it, the codebook's, and then `codebook` weighs
+ * commitment. */
+typedef enum { TS_BETA_ON_COMMIT, TS_BETA_ON_CODEBOOK } ts_beta_on;
 
 typedef struct {
     ts_stack_options stack;
-    int64_t codes, dim; /* K, D */
+    int64_t codes, dim; /* K, channels of a token */
     double commitment;  /* weight of mean((z - sg(e))^2) */
     double codebook;    /* weight of mean((e - sg(z))^2) */
-    int init;           /* ts_codebook_init: uniform in +-1/K, or N(0, 1) */
+    int beta_on;        /* ts_beta_on */
+    int init;           /* ts_codebook_init: uniform in +-1/K, or N(0, 1), or k-means */
     bool rotation;      /* the gradient to z is turned as the code is (rotation.h), else straight-through */
+    bool cosine;        /* z and codes have length 1, the nearest is the one with the largest cosine */
+    ts_heads_options heads;
+    ts_sampling_options sampling;
+    ts_code_losses_options losses;
+    ts_kmeans_options kmeans;
 } ts_vector_options;
 
 /* How the codebook of vector_ema (NORMAL, KMEANS) and of vector_reset (ROWS, KMEANS) starts. */
@@ -36,10 +76,14 @@ typedef struct {
     double commitment, decay, epsilon;
     int averages; /* ts_averages */
     bool rotation;
-    bool cosine;   /* z and codes have length 1, the nearest is the one with the largest cosine */
-    double expire; /* a code with a count below this share of the tokens per code takes a row of the batch; 0: none */
-    int init;      /* ts_first_codes */
-    int64_t kmeans_rounds;
+    bool cosine;    /* z and codes have length 1, the nearest is the one with the largest cosine */
+    double expire;  /* a code with a count below this share of the tokens per code takes a row of the batch; 0: none */
+    bool learnable; /* the codebook is a parameter, too: the gradient of the losses moves it beside the averages */
+    int init;       /* ts_first_codes */
+    ts_heads_options heads;
+    ts_sampling_options sampling;
+    ts_code_losses_options losses;
+    ts_kmeans_options kmeans;
 } ts_vector_ema_options;
 
 typedef struct {
@@ -49,9 +93,12 @@ typedef struct {
     bool ema;   /* codebook = moving sums over moving counts; else only resets change it */
     bool reset; /* a code with a count below `threshold` takes a row of the batch */
     double threshold;
-    bool rotation;
+    double expire;       /* above 0: the threshold as a share of the tokens per code, in the place of `threshold` */
+    bool reset_averages; /* the averages of a replaced code start again at its row */
+    bool rotation, cosine;
     int init; /* ts_first_codes */
-    int64_t kmeans_rounds;
+    ts_heads_options heads;
+    ts_kmeans_options kmeans;
 } ts_vector_reset_options;
 
 #endif

@@ -2,9 +2,9 @@
 
 #include "autograd/node.h"
 #include "autograd/ops.h"
+#include "quant/code_options.h"
 #include "quant/codebook.h"
 #include "quant/kmeans.h"
-#include "quant/rotation.h"
 
 /* T2M-GPT's QuantizeEMAReset, QuantizeEMA (reset: false) and QuantizeReset (ema: false). */
 
@@ -13,6 +13,7 @@ static const char *const inits[] = {"rows", "kmeans", NULL};
 #define FIELD(member) offsetof(ts_vector_reset_options, member)
 static const ts_option reset_options[] = {
     TS_CODES_AND_DIM(ts_vector_reset_options),
+    TS_HEADS(ts_vector_reset_options),
     TS_COMMITMENT(ts_vector_reset_options, "0.02"),
     {.name = "decay",
      .type = TS_OPTION_REAL,
@@ -39,14 +40,27 @@ static const ts_option reset_options[] = {
      .min = 0,
      .max = 1e9,
      .help = "a code with a (moving) count below this is dead, in tokens per step"},
+    {.name = "expire",
+     .type = TS_OPTION_REAL,
+     .offset = FIELD(expire),
+     .fallback = "0",
+     .min = 0,
+     .max = 1,
+     .help = "the threshold as a share of the tokens per code, which fits any batch and K; 0: as threshold says"},
+    {.name = "reset_averages",
+     .type = TS_OPTION_BOOL,
+     .offset = FIELD(reset_averages),
+     .fallback = "false",
+     .help = "the averages of a replaced code start again at its row (T2M-GPT: they go on, false)"},
     TS_ROTATION(ts_vector_reset_options),
+    TS_COSINE(ts_vector_reset_options),
     {.name = "init",
      .type = TS_OPTION_CHOICE,
      .offset = FIELD(init),
      .fallback = "rows",
      .choices = inits,
      .help = "first codebook, from the first batch: its first rows (T2M-GPT), or k-means (lucidrains)"},
-    TS_KMEANS_ROUNDS_OPTION(ts_vector_reset_options),
+    TS_KMEANS(ts_vector_reset_options),
     TS_GROUPS_OPTION,
     TS_LAYERS_OPTIONS,
     TS_SHARED_OPTION,
@@ -60,21 +74,47 @@ static const ts_option_table reset_table = {
     .options = reset_options,
     .struct_bytes = sizeof(ts_vector_reset_options)};
 
-static ts_status reset_info(const void *options, ts_quantizer_info *info, ts_error *err)
+static ts_search search_of(const ts_vector_reset_options *o)
 {
-    const ts_vector_reset_options *o = options;
+    return (ts_search){
+        .shape = ts_code_shape_of(o->codes, o->dim, &o->heads), .rotation = o->rotation, .cosine = o->cosine};
+}
+
+static ts_status check_resets(const ts_vector_reset_options *o, ts_error *err)
+{
     if (!o->ema && !o->reset)
         return ts_fail(err, TS_ERR_USAGE,
                        "vector_reset: ema and reset are both off, so that nothing would ever move the "
                        "codebook; switch one on, or use kind vector");
-    if (o->stack.layers > 1 && o->init == TS_FIRST_ROWS && !(o->reset && o->threshold > 0))
+    if (o->stack.layers > 1 && o->init == TS_FIRST_ROWS && !(o->reset && (o->threshold > 0 || o->expire > 0)))
         return ts_fail(err, TS_ERR_USAGE,
                        "vector_reset: layers is %lld, and what the first layer's rows leave over is 0, so that only "
                        "resets could bring the others to their codes; set reset: true and a threshold above 0, or "
                        "init: kmeans",
                        (long long)o->stack.layers);
-    TS_TRY(ts_kmeans_check("vector_reset", o->init == TS_FIRST_KMEANS, o->kmeans_rounds, err));
-    *info = (ts_quantizer_info){.codes = o->codes, .width = o->dim, .groups = 1};
+    if (o->expire > 0 && !o->reset)
+        return ts_fail(
+            err, TS_ERR_USAGE,
+            "vector_reset: expire is %g, and reset is false, so that no code is replaced; set reset to true, "
+            "or leave expire out",
+            o->expire);
+    if (o->reset_averages && !(o->ema && o->reset))
+        return ts_fail(err, TS_ERR_USAGE,
+                       "vector_reset: reset_averages is true, and %s is false, so that there are none; leave it out",
+                       o->ema ? "reset" : "ema");
+    return TS_OK;
+}
+
+static ts_status reset_info(const void *options, ts_quantizer_info *info, ts_error *err)
+{
+    const ts_vector_reset_options *o = options;
+    bool kmeans = o->init == TS_FIRST_KMEANS;
+    ts_search how = search_of(o);
+    TS_TRY(check_resets(o, err));
+    TS_TRY(ts_search_check("vector_reset", &how, &o->heads, err));
+    TS_TRY(ts_kmeans_check("vector_reset", kmeans, &o->kmeans, err));
+    *info = ts_info_of(&how);
+    info->init_batches = kmeans ? ts_kmeans_batches(true, &o->kmeans) : 1;
     return TS_OK;
 }
 
@@ -82,11 +122,12 @@ static ts_status reset_info(const void *options, ts_quantizer_info *info, ts_err
 static ts_codebook_state reset_state(ts_scope s, const ts_vector_reset_options *o)
 {
     ts_dtype real = ts_graph_real(s.graph);
-    ts_shape shape = ts_shape_of(o->codes, o->dim);
+    ts_code_shape code = ts_code_shape_of(o->codes, o->dim, &o->heads);
+    ts_shape shape = ts_codebook_shape(&code);
     ts_codebook_state a = {
         .codebook = ts_state(s, "codebook", real, shape, TS_ZEROS), .count = TS_ABSENT, .sum = TS_ABSENT};
     if (o->ema) {
-        a.count = ts_state(s, "count", real, ts_shape_of(o->codes), TS_ONES);
+        a.count = ts_state(s, "count", real, ts_shape_of(shape.dim[0]), TS_ONES);
         a.sum = ts_state(s, "sum", real, shape, TS_ZEROS);
     }
     return a;
@@ -100,46 +141,42 @@ static ts_value rows_for_codes(ts_scope s, ts_value rows, ts_value mask, int64_t
     return ts_rows_apart(s, ts_tile_rows(ts_stop_gradient(rows), mask, codes), rows, mask);
 }
 
-/* What dead codes become after the step: where no row of the micro-batch counts, what they are. */
-static ts_value rows_for_dead(ts_scope s, const ts_lookup *l, int64_t codes)
-{
-    ts_value rows = rows_for_codes(s, l->rows, l->mask, codes);
-    return l->mask.graph ? ts_where(ts_sum_all(l->mask), rows, l->codebook) : rows;
-}
-
 static void reset_build(ts_scope s, const void *options, ts_value z, ts_quantized *out)
 {
     const ts_vector_reset_options *o = options;
+    ts_search how = search_of(o);
     ts_lookup l;
     ts_enter(s);
     ts_codebook_state state = reset_state(s, o);
-    if (!ts_look_up(s, state.codebook, z, o->rotation, out, &l))
+    if (!ts_look_up(s, &how, state.codebook, z, out, &l))
         return;
-    ts_commitment_loss(out, &l, o->commitment);
+    ts_commitment_loss(out, &l, o->commitment, false);
     if (s.mode != TS_TRAIN)
         return;
     ts_batch_statistics(out, &l);
     if (o->reset)
-        ts_quantized_statistic(out, "rows", rows_for_dead(s, &l, o->codes), false);
+        ts_quantized_statistic(out, "rows", ts_rows_for_dead(s, &l, rows_for_codes), false);
 }
 
 static ts_value reset_decode(ts_scope s, const void *options, ts_value ids)
 {
+    ts_search how = search_of(options);
     ts_enter(s);
-    return ts_code_rows(reset_state(s, options).codebook, ids);
+    return ts_tokens_of_ids(s, &how, reset_state(s, options).codebook, ids);
 }
 
 static void reset_init(ts_scope s, const void *options, ts_value z)
 {
     const ts_vector_reset_options *o = options;
+    ts_search how = search_of(o);
     ts_enter(s);
     ts_codebook_state state = reset_state(s, o);
-    ts_value rows = ts_rows(z), mask = ts_mask_of_rows(s);
+    ts_value rows = ts_rows_of_tokens(s, &how, z), mask = ts_mask_of_rows(s, &how.shape);
     if (o->init == TS_FIRST_KMEANS) {
-        ts_codebook_start(&state, ts_kmeans(s, rows, mask, o->codes, o->kmeans_rounds, false));
+        ts_codebook_start(&state, ts_kmeans(s, &how.shape, rows, mask, o->kmeans.rounds, o->cosine));
         return;
     }
-    ts_value first = rows_for_codes(s, rows, mask, o->codes);
+    ts_value first = ts_of_length(ts_rows_for_codes(s, &how.shape, rows, mask, rows_for_codes), o->cosine);
     ts_assign(state.codebook, first, TS_ABSENT);
     if (o->ema)
         ts_assign(state.sum, first, TS_ABSENT);
@@ -153,27 +190,45 @@ static ts_value averaged(const ts_codebook_state *state, ts_value sum, ts_value 
     return ts_where(ts_column(known), ts_div(sum, ts_column(count)), state->codebook);
 }
 
-/* n, m: moving averages; e = m/n where n >= threshold, else the code's row of the batch. The averages of a replaced
- * code are not reset, as upstream. Without ema: the counts of this batch alone, and a live code stays what it is. */
+/* Counts below it are those of dead codes. */
+static ts_value threshold_of(ts_scope s, const ts_value *statistics, const ts_vector_reset_options *o)
+{
+    return o->expire > 0 ? ts_share_of_count(statistics[0], o->expire) : ts_scalar(s.graph, o->threshold);
+}
+
+/* Dead codes take their rows; their averages go on, as upstream, or stand for so many of those rows. */
+static void reset_dead(ts_scope s, ts_codebook_state *next, const ts_value *statistics,
+                       const ts_vector_reset_options *o)
+{
+    ts_value threshold = threshold_of(s, statistics, o), rows = statistics[2];
+    ts_value dead = ts_column(ts_greater(threshold, next->count));
+    next->codebook = ts_where(dead, rows, next->codebook);
+    if (!o->reset_averages)
+        return;
+    next->sum = ts_where(dead, ts_mul(rows, threshold), next->sum);
+    next->count = ts_maximum(next->count, threshold);
+}
+
+/* n, m: moving averages; e = m/n where n >= threshold, else the code's row of the batch. Without ema: the counts of
+ * this batch alone, and a live code stays what it is. */
 static void reset_update(ts_scope s, const void *options, const ts_value *statistics, ts_value ok)
 {
     const ts_vector_reset_options *o = options;
     ts_enter(s);
-    ts_codebook_state state = reset_state(s, o);
+    ts_codebook_state state = reset_state(s, o), next = {.codebook = state.codebook, .count = statistics[0]};
     ok = ts_ok_with_tokens(ok, statistics[0]);
-    ts_value count = statistics[0], live = state.codebook;
     if (o->ema) {
-        ts_value sum = ts_moved(state.sum, statistics[1], o->decay);
-        count = ts_moved(state.count, statistics[0], o->decay);
-        live = averaged(&state, sum, count);
-        ts_assign(state.count, count, ok);
-        ts_assign(state.sum, sum, ok);
+        next.sum = ts_moved(state.sum, statistics[1], o->decay);
+        next.count = ts_moved(state.count, statistics[0], o->decay);
+        next.codebook = ts_of_length(averaged(&state, next.sum, next.count), o->cosine);
     }
-    if (o->reset) {
-        ts_value dead = ts_greater(ts_scalar(s.graph, o->threshold), count);
-        live = ts_where(ts_column(dead), statistics[2], live);
-    }
-    ts_assign(state.codebook, live, ok);
+    if (o->reset)
+        reset_dead(s, &next, statistics, o);
+    ts_assign(state.codebook, next.codebook, ok);
+    if (!o->ema)
+        return;
+    ts_assign(state.count, next.count, ok);
+    ts_assign(state.sum, next.sum, ok);
 }
 
 const ts_quantizer_kind ts_vector_reset_kind = {
@@ -185,18 +240,19 @@ const ts_quantizer_kind ts_vector_reset_kind = {
     .init = reset_init,
     .update = reset_update,
     .formulas = TS_FORMULA_STACK TS_FORMULA_SHARED
-    "@forward\n"
-    "k = argmin_k |z - e_k|^2, the lowest id on ties\n"
-    "out = e_k\n"
-    "@loss\n"
+    "@forward\n" TS_FORMULA_TOKENS "k = argmin_k |z - e_k|^2, the lowest id on ties\n" TS_FORMULA_OUT "@loss\n"
     "[commitment]total += {commitment} * commitment,  commitment = mean((z - sg(e_k))^2)\n" TS_FORMULA_ROTATION
     "no gradient reaches e\n"
     "@start\n"
     "[init=rows]e_k = row k of the first batch; where it has fewer rows than codes, rows repeat with noise\n"
-    "[init=kmeans]e = the centres of k-means over the first batch, {kmeans_rounds} rounds\n"
+    "[init=kmeans]e = the centres of k-means over the first {kmeans_batches} batches, {kmeans_rounds} rounds\n"
     "@update\n"
     "c, S = how many tokens chose each code, and the sum of their z\n"
     "[ema]n = {decay} n + (1 - {decay}) c;  m = {decay} m + (1 - {decay}) S;  e = m / n\n"
     "[!ema]n = c of this step alone\n"
-    "[reset]where n < {threshold}: e_k = row k of the batch\n",
+    "[cosine]e is brought to length 1\n"
+    "[reset][!expire]t = {threshold}\n"
+    "[reset][expire]t = {expire} * tokens / {codes}\n"
+    "[reset]where n < t: e_k = row k of the batch\n"
+    "[reset_averages]     and n = t, m = t e_k\n",
 };

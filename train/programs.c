@@ -391,9 +391,15 @@ void ts_training_close(ts_training *t)
 
 /* ---- what the first batch decides ---- */
 
+int64_t ts_start_items(const ts_experiment *e)
+{
+    int64_t batches = e->tokenizer.info.init_batches, batch = e->train->batch / e->train->accumulate;
+    return batches > 1 ? batch * batches : batch;
+}
+
 static ts_status build_start(ts_start *start, ts_experiment *e, int stage, ts_error *err)
 {
-    int64_t batch = e->train->batch / e->train->accumulate;
+    int64_t batch = ts_start_items(e);
     start->x = ts_input(start->graph, "x", TS_F32, batch_of(e->tokenizer.item, batch));
     start->random = ts_input(start->graph, "random", TS_I64, ts_shape_of(2));
     padding p = ts_experiment_pads(e) ? padding_of(&e->tokenizer, start->graph, batch) : no_padding;

@@ -47,13 +47,14 @@ typedef struct {
 ts_status ts_training_open(ts_training *t, ts_experiment *e, ts_error *err);
 void ts_training_close(ts_training *t);
 
-/* What the first (micro-)batch decides: one of the quantizer's stages (ts_quantizer_stages), in their order, before the
- * first step. The store must be sealed. Owner: ts_start_close. */
+/* What the first (micro-)batch, or as many as the quantizer asks for, decides: one of the quantizer's stages
+ * (ts_quantizer_stages), in their order, before the first step. The store must be sealed. Owner: ts_start_close. */
 typedef struct {
     ts_graph *graph;
     ts_program *program;
     ts_value x, random, lengths; /* inputs, as of ts_training */
 } ts_start;
+int64_t ts_start_items(const ts_experiment *e); /* of x */
 ts_status ts_start_open(ts_start *start, ts_experiment *e, int stage, ts_error *err);
 void ts_start_close(ts_start *start);
 

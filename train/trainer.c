@@ -155,16 +155,48 @@ static ts_status run_stage(trainer *t, const ts_batch *batch, int stage, ts_erro
     return status;
 }
 
-/* The first batch decides what depends on data: codebooks that start from its rows. */
+static ts_status run_stages(trainer *t, const ts_batch *batch, int stages, ts_error *err)
+{
+    ts_store *store = t->e.store;
+    for (int stage = 0; stage < stages; stage++)
+        TS_TRY(run_stage(t, batch, stage, err));
+    if (ts_store_has(store, TS_BLOCK_EMA)) /* the averages start where the weights do */
+        t->e.device->backend->copy(t->e.device, ts_store_block(store, TS_BLOCK_EMA),
+                                   ts_store_block(store, TS_BLOCK_VALUE),
+                                   (size_t)ts_store_parameter_count(store) * sizeof(float));
+    t->state.initialised = true;
+    return TS_OK;
+}
+
+/* Of several batches at once, the first of training, by a loader of their own. */
+static ts_status run_stages_of_many(trainer *t, int64_t items, int stages, ts_error *err)
+{
+    ts_loader *loader;
+    ts_batch batch;
+    if (items > t->e.train_data->count)
+        return ts_fail(err, TS_ERR_USAGE,
+                       "quantizer.kmeans_batches: %" PRId64
+                       " items are wanted to start from, and the data set has %" PRId64 "; lower it",
+                       items, t->e.train_data->count);
+    ts_loader_options options = {.batch = items, .train = true, .seed = (uint64_t)t->e.top->seed, .buffers = 2};
+    TS_TRY(ts_loader_open(&loader, t->e.train_data, options, err));
+    ts_status status = ts_loader_next(loader, &batch, err);
+    if (status == TS_OK)
+        status = run_stages(t, &batch, stages, err);
+    ts_loader_close(loader);
+    return status;
+}
+
+/* The first batch, or as many as the quantizer asks for, decides what depends on data: codebooks that start from its
+ * rows. */
 static ts_status initialise(trainer *t, const ts_batch *batch, ts_error *err)
 {
     int stages = ts_quantizer_stages(t->e.tokenizer.quantizer, t->e.tokenizer.quantizer_options);
+    int64_t items = ts_start_items(&t->e);
     if (t->state.initialised || stages == 0)
         return TS_OK;
-    for (int stage = 0; stage < stages; stage++)
-        TS_TRY(run_stage(t, batch, stage, err));
-    t->state.initialised = true;
-    return TS_OK;
+    return items > train_of(t)->batch / train_of(t)->accumulate ? run_stages_of_many(t, items, stages, err)
+                                                                : run_stages(t, batch, stages, err);
 }
 
 static ts_status save(trainer *t, const char *name, ts_error *err)

@@ -14,7 +14,6 @@
 typedef struct {
     const ts_quantizer_kind *kind;
     const void *options;
-    double loss; /* upstream's loss is so many times ours */
 } subject;
 
 /* A variable from the tensor [1, ..] of one codebook. */
@@ -28,10 +27,10 @@ static void load(golden_bench *b, const char *variable, const char *path)
         ts_store_set(b->store, v, TS_BLOCK_VALUE, t->data);
 }
 
-/* Looked at, and nothing of ours: the switch of upstream's k-means, losses of other variants. */
+/* Looked at, and nothing of ours: the switch of upstream's k-means, how the case was drawn. */
 static void pass_over(golden_case *c)
 {
-    static const char *const remarks[] = {"initted", "after/initted", "codebook_diversity", "orthogonal_reg"};
+    static const char *const remarks[] = {"initted", "after/initted"};
     static const char *const places[] = {"init/", "step0/", "step1/", "step2/"};
     for (size_t p = 0; p < sizeof places / sizeof *places; p++) {
         for (size_t i = 0; i < sizeof remarks / sizeof *remarks; i++) {
@@ -55,19 +54,56 @@ static ts_quantized expect_pass(golden_graph *g, const subject *v, const char *p
     return q;
 }
 
-static void expect_gradients(golden_graph *g, const subject *v, const ts_quantized *q, ts_value x)
+/* Upstream's loss: where the codebook is learnt, one squared distance with both gradients is what we have two of. */
+static ts_value upstream_loss(const ts_quantized *q)
 {
-    ts_value r = golden_graph_input(g, "step0/", "in_r"), wrt[2] = {x, TS_ABSENT}, gradient[2];
-    ts_value loss = ts_scale(ts_quantized_total(q), v->loss);
-    bool learnt = golden_find(g->bench->c, "step0/grad/_codebook.embed") != NULL;
-    golden_graph_expect(g, loss, "loss");
-    if (learnt)
-        wrt[1] = golden_graph_variable(g, "codebook");
+    ts_quantized all = *q;
+    all.loss_count = 0;
+    for (int i = 0; i < q->loss_count; i++)
+        if (strcmp(q->losses[i].name, "codebook") != 0)
+            ts_quantized_loss(&all, q->losses[i].name, q->losses[i].value, q->losses[i].weight);
+    return ts_quantized_total(&all);
+}
+
+/* Its parts, 0 where there is no such loss. */
+static void expect_losses(golden_graph *g, const ts_quantized *q)
+{
+    static const char *const names[][2] = {
+        {"commitment", "commitment"}, {"diversity", "codebook_diversity"}, {"orthogonal", "orthogonal_reg"}};
+    golden_graph_expect(g, upstream_loss(q), "loss");
+    for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
+        ts_value loss = ts_scalar(g->scope.graph, 0);
+        for (int i = 0; i < q->loss_count; i++)
+            loss = strcmp(q->losses[i].name, names[n][0]) == 0 ? q->losses[i].value : loss;
+        golden_graph_expect(g, loss, names[n][1]);
+    }
+}
+
+static const char *const learnt_names[][2] = {{"codebook", "grad/_codebook.embed"},
+                                              {"project_in.weight", "grad/project_in.weight"},
+                                              {"project_in.bias", "grad/project_in.bias"},
+                                              {"project_out.weight", "grad/project_out.weight"},
+                                              {"project_out.bias", "grad/project_out.bias"}};
+enum { LEARNT = sizeof learnt_names / sizeof *learnt_names };
+
+static void expect_gradients(golden_graph *g, const ts_quantized *q, ts_value x)
+{
+    ts_value r = golden_graph_input(g, "step0/", "in_r"), wrt[1 + LEARNT] = {x}, gradient[1 + LEARNT];
+    const char *name[1 + LEARNT] = {"grad_x"};
+    int count = 1;
+    for (int i = 0; i < LEARNT; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "step0/%s", learnt_names[i][1]);
+        if (!golden_find(g->bench->c, path))
+            continue;
+        name[count] = learnt_names[i][1];
+        wrt[count++] = golden_graph_variable(g, learnt_names[i][0]);
+    }
+    expect_losses(g, q);
     ts_value total = ts_add(ts_quantized_total(q), ts_sum_all(ts_mul(q->codes, r)));
-    ts_differentiate(total, learnt ? 2 : 1, wrt, gradient);
-    golden_graph_expect(g, gradient[0], "grad_x");
-    if (learnt)
-        golden_graph_expect(g, gradient[1], "grad/_codebook.embed");
+    ts_differentiate(total, count, wrt, gradient);
+    for (int i = 0; i < count; i++)
+        golden_graph_expect(g, gradient[i], name[i]);
 }
 
 static void expect_state(golden_graph *g, const subject *v)
@@ -94,8 +130,7 @@ static ts_value build_step(golden_graph *g, const subject *v)
     if (golden_find(g->bench->c, "step0/in_mask"))
         g->scope.mask = ts_cast(golden_graph_input(g, "step0/", "in_mask"), TS_F32);
     ts_quantized q = expect_pass(g, v, "step0/", &x);
-    golden_graph_expect(g, q.losses[q.loss_count - 1].value, "commitment");
-    expect_gradients(g, v, &q, x);
+    expect_gradients(g, &q, x);
     golden_bench_seal(g->bench);
     for (int i = 0; i < q.statistic_count; i++)
         statistics[i] = q.statistics[i].value;
@@ -114,7 +149,11 @@ static void evaluate(golden_bench *b, const subject *v)
     ts_value x;
     golden_graph_open(&g, b, TS_EVAL);
     ts_quantized q = expect_pass(&g, v, "eval/", &x);
-    golden_graph_expect(&g, v->kind->decode(g.scope, v->options, q.ids), "codes_from_indices");
+    ts_value decoded = v->kind->decode(g.scope, v->options, q.ids);
+    golden_graph_expect(&g, decoded, "quantized");
+    if (golden_find(b->c, "init/project_out.weight")) /* upstream's are those before it */
+        decoded = ts_gather(golden_graph_variable(&g, "codebook"), q.ids);
+    golden_graph_expect(&g, decoded, "codes_from_indices");
     if (golden_graph_plan(&g))
         golden_graph_run(&g, "eval/");
     golden_graph_close(&g);
@@ -152,6 +191,22 @@ static void feed_rows(golden_graph *g, const char *prefix, ts_value rows, double
     ts_program_set(g->program, rows, host);
 }
 
+/* What the case starts with. */
+static void load_all(golden_bench *b, const subject *v)
+{
+    load(b, "codebook", "init/embed");
+    if (v->kind->update) {
+        load(b, "count", "init/cluster_size");
+        load(b, "sum", "init/embed_avg");
+    }
+    for (int i = 1; i < LEARNT; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "init/%s", learnt_names[i][0]);
+        if (golden_find(b->c, path))
+            load(b, learnt_names[i][0], path);
+    }
+}
+
 static void check_steps(golden_case *c, ts_device *device, const subject *v)
 {
     golden_bench b;
@@ -163,11 +218,7 @@ static void check_steps(golden_case *c, ts_device *device, const subject *v)
     golden_graph_open(&g, &b, TS_TRAIN);
     ts_value rows = build_step(&g, v);
     if (golden_graph_plan(&g)) {
-        load(&b, "codebook", "init/embed");
-        if (v->kind->update) {
-            load(&b, "count", "init/cluster_size");
-            load(&b, "sum", "init/embed_avg");
-        }
+        load_all(&b, v);
         for (int step = 0; step < 3; step++) {
             char prefix[16];
             snprintf(prefix, sizeof prefix, "step%d/", step);
@@ -189,6 +240,22 @@ static double share_of_tokens(golden_case *c, int64_t codes)
     return golden_real_or(c, "threshold_ema_dead_code", 0) * (1 - 1e-6) * (double)codes / tokens;
 }
 
+static ts_heads_options heads_of(golden_case *c)
+{
+    return (ts_heads_options){.count = golden_int_or(c, "heads", 1),
+                              .separate = golden_int_or(c, "separate_codebook_per_head", 0),
+                              .width = golden_int_or(c, "codebook_dim", 0)};
+}
+
+static ts_code_losses_options losses_of(golden_case *c)
+{
+    return (ts_code_losses_options){.cross_entropy = golden_int_or(c, "commitment_use_cross_entropy_loss", 0),
+                                    .diversity = golden_real_or(c, "codebook_diversity_loss_weight", 0),
+                                    .diversity_temperature = golden_real_or(c, "codebook_diversity_temperature", 100),
+                                    .orthogonal = golden_real_or(c, "orthogonal_reg_weight", 0)};
+}
+
+/* learnable_codebook and moving averages at once are upstream's way to say that the orthogonal loss has a gradient. */
 static void moving(golden_case *c, ts_device *device)
 {
     ts_vector_ema_options o = {.codes = golden_int(c, "codebook_size"),
@@ -198,49 +265,53 @@ static void moving(golden_case *c, ts_device *device)
                                .epsilon = golden_real(c, "eps"),
                                .averages = TS_AVERAGES_LUCIDRAINS,
                                .rotation = golden_int(c, "rotation_trick"),
-                               .cosine = golden_int_or(c, "use_cosine_sim", 0)};
+                               .cosine = golden_int_or(c, "use_cosine_sim", 0),
+                               .heads = heads_of(c),
+                               .losses = losses_of(c)};
     o.expire = share_of_tokens(c, o.codes);
-    check_steps(c, device, &(subject){&ts_vector_ema_kind, &o, 1});
+    check_steps(c, device, &(subject){&ts_vector_ema_kind, &o});
 }
 
-/* Upstream has one loss, mse(x, e) times its weight, with both gradients. */
 static void learnt(golden_case *c, ts_device *device)
 {
-    double weight = golden_real(c, "commitment_weight");
+    double weight = golden_real_or(c, "commitment_weight", 1);
     ts_vector_options o = {.codes = golden_int(c, "codebook_size"),
                            .dim = golden_int(c, "dim"),
                            .commitment = weight,
                            .codebook = weight,
-                           .rotation = golden_int(c, "rotation_trick")};
+                           .rotation = golden_int(c, "rotation_trick"),
+                           .heads = heads_of(c),
+                           .losses = losses_of(c)};
     golden_real_or(c, "decay", 0);
     golden_real_or(c, "eps", 0);
     golden_find(c, "init/cluster_size");
     golden_find(c, "init/embed_avg");
-    check_steps(c, device, &(subject){&ts_vector_kind, &o, 0.5});
+    check_steps(c, device, &(subject){&ts_vector_kind, &o});
 }
 
 static void check(golden_case *c, ts_device *device)
 {
     bool gradient = golden_int(c, "learnable_codebook"), averages = golden_int(c, "ema_update");
-    if (gradient == averages)
-        golden_fail(c, "a codebook that moves by both or by neither");
-    else if (gradient)
-        learnt(c, device);
+    if (!gradient && !averages)
+        golden_fail(c, "a codebook that nothing moves");
+    else if (averages && gradient && golden_real_or(c, "orthogonal_reg_weight", 0) == 0)
+        golden_fail(c, "a codebook that moves by both, and no orthogonal loss");
     else
-        moving(c, device);
+        (averages ? moving : learnt)(c, device);
     pass_over(c);
 }
 
-static const char *const shared_cases[] = {"ema_rot", "ema_ste",    "masked",    "learnable",
-                                           "cosine",  "cosine_ste", "dead_code", NULL};
+static const char *const cases[] = {"ema_rot",           "ema_ste",    "masked",     "learnable", "cosine",
+                                    "dead_code",         "cosine_ste", "ce_commit",  "diversity", "ortho",
+                                    "ortho_ema_default", "heads2_sep", "proj_cdim4", NULL};
 
 Test(golden_vq_lucidrains, shared)
 {
-    golden_expect_shared_cases("vq_lucidrains.h5", "ref", shared_cases, check);
-    golden_expect_shared_cases("vq_lucidrains.h5", "cpu", shared_cases, check);
+    golden_expect_shared_cases("vq_lucidrains.h5", "ref", cases, check);
+    golden_expect_shared_cases("vq_lucidrains.h5", "cpu", cases, check);
 }
 
 Test(golden_vq_lucidrains, shared_on_cuda)
 {
-    golden_expect_shared_cases("vq_lucidrains.h5", "cuda", shared_cases, check);
+    golden_expect_shared_cases("vq_lucidrains.h5", "cuda", cases, check);
 }

@@ -230,6 +230,8 @@ Test(quant_kmeans, what_contradicts_is_refused)
         const char *pairs[8], *says;
     } cases[] = {
         {&ts_vector_ema_kind, {"kmeans_rounds", "3"}, "kmeans_rounds is 3, and init is not kmeans"},
+        {&ts_vector_kind, {"kmeans_batches", "3"}, "kmeans_batches is 3, and init is not kmeans"},
+        {&ts_vector_kind, {"init", "kmeans", "kmeans_batches", "3"}, NULL},
         {&ts_vector_reset_kind, {"kmeans_rounds", "20"}, "kmeans_rounds is 20, and init is not kmeans"},
         {&ts_vector_ema_kind, {"expire", "0.5", "decay", "1"}, "decay is 1, so that no count ever moves"},
         {&ts_vector_ema_kind, {"init", "kmeans", "kmeans_rounds", "3", "expire", "1"}, NULL},
@@ -248,7 +250,7 @@ Test(quant_kmeans, what_contradicts_is_refused)
         refused += cases[i].says != NULL;
         quant_rig_close(&r);
     }
-    cr_assert_eq(refused, 3);
+    cr_assert_eq(refused, 4);
 }
 
 Test(quant_kmeans, drawing_needs_random_numbers)

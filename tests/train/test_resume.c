@@ -95,6 +95,12 @@ static const char *const quantizers[] = {
     "kind: vector_reset, codes: 16, dim: 4, layers: 2, groups: 2, init: kmeans",
     "kind: lookup_free, bits: 4, layers: 2, groups: 2, dropout: 1",
     "kind: sim_vq, codes: 16, dim: 4, layers: 2, shared: true",
+    "kind: vector, codes: 16, dim: 6, heads: 2, separate_codebooks: true, init: kmeans, kmeans_batches: 2",
+    "kind: vector, codes: 16, dim: 6, stochastic: true, temperature: 0.5, diversity: 0.1, cross_entropy: true",
+    "kind: vector_ema, codes: 16, dim: 6, heads: 3, codebook_dim: 4, averages: lucidrains, stochastic: true",
+    "kind: vector_ema, codes: 16, dim: 4, learnable: true, orthogonal: 2, orthogonal_most: 5, cosine: true",
+    "kind: vector_reset, codes: 16, dim: 6, heads: 2, cosine: true, expire: 0.3, reset_averages: true",
+    "kind: vector_ema, codes: 16, dim: 6, layers: 2, shared: true, codebook_dim: 3, expire: 0.5, init: kmeans",
 };
 
 static void resume_is_exact(const char *quantizer, const char *extra, int threads)
