@@ -58,6 +58,8 @@ Test(train_bad_input, configs)
                   text_file("wrong.yaml", "seed: 1\ntrain: {btach: 4}\n"));
     TRAIN_REFUSED(2, "wrong.yaml:1: expected sections and keys", text_file("wrong.yaml", "[1, 2]\n"));
     TRAIN_REFUSED(2, "'train.batch=0': batch: expected an integer from 1", config, "train.batch=0");
+    TRAIN_REFUSED(2, "quantizer.kmeans_batches: 4000 items are wanted to start from, and the data set has ", config,
+                  "quantizer.kind=vector", "quantizer.init=kmeans", "quantizer.kmeans_batches=1000");
     TRAIN_REFUSED(2, "multiple of accumulate", config, "train.accumulate=3");
     TRAIN_REFUSED(2, "train.freeze", config, "train.freeze=[nothing]");
 }
