@@ -65,7 +65,7 @@ static ts_status time_of(ts_device *device, ts_value (*build)(ts_graph *, int64_
 
 ts_status ts_rates_measure(ts_device *device, ts_rates *rates, ts_error *err)
 {
-    double multiply = 0, add = 0, side = 96, count = 1 << 21;
+    double multiply = 0, add = 0, side = 384, count = 1 << 21;
     while (multiply < SHORTEST && side < 8192)
         TS_TRY(time_of(device, product, (int64_t)(side *= 2), &multiply, err));
     while (add < SHORTEST && count < 1 << 29)
