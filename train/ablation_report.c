@@ -37,6 +37,7 @@ static const char style[] =
     "td.best{font-weight:700}"
     ".pixels img{image-rendering:pixelated}"
     "figure{margin:0}figcaption{font-size:.9rem;margin-bottom:6px}"
+    "dd ul{margin:0;padding-left:1.1em}"
     "details{margin:.5em 0}summary{cursor:pointer}"
     "pre{overflow-x:auto;background:#fff;border:1px solid #e2e2de;border-radius:8px;padding:12px;font-size:.8rem;"
     "line-height:1.4}";
@@ -67,6 +68,31 @@ static void put_head(const ablation_page *p)
         finished, p->a->cell_count, TESSERA_VERSION, date);
 }
 
+/* An answer of several clauses, one to each method, is a list. */
+static void put_answer(const ablation_page *p, const char *answer)
+{
+    static const char between[] = "; ";
+    char *text = ts_format("%s", answer), *at = text, *next;
+    if (!text || !strstr(text, between)) {
+        page_text(p, answer);
+        ts_free(text);
+        return;
+    }
+    fputs("<ul>", p->out);
+    for (; at; at = next) {
+        next = strstr(at, between);
+        if (next) {
+            *next = '\0';
+            next += sizeof between - 1;
+        }
+        fputs("<li>", p->out);
+        page_text(p, at);
+        fputs("</li>", p->out);
+    }
+    fputs("</ul>", p->out);
+    ts_free(text);
+}
+
 static ts_status put_findings(const ablation_page *p, ts_error *err)
 {
     ts_findings f;
@@ -76,7 +102,7 @@ static ts_status put_findings(const ablation_page *p, ts_error *err)
         fputs("<dt>", p->out);
         page_text(p, f.finding[i].question);
         fputs("</dt><dd>", p->out);
-        page_text(p, f.finding[i].answer);
+        put_answer(p, f.finding[i].answer);
         fputs("</dd>\n", p->out);
     }
     fputs("</dl>\n", p->out);

@@ -383,6 +383,10 @@ static char *header_of(const ts_named_tensor *const *order, int64_t count, const
     if (whole && json_object_size(texts))
         whole = json_object_set(header, "__metadata__", texts) == 0;
     for (int64_t i = 0; whole && i < count; i++) {
+        if (json_object_get(header, order[i]->name)) {
+            whole = false;
+            break;
+        }
         const ts_tensor *t = &order[i]->tensor;
         json_int_t bytes = (json_int_t)ts_tensor_bytes(t);
         json_t *shape = json_array();
@@ -390,7 +394,7 @@ static char *header_of(const ts_named_tensor *const *order, int64_t count, const
             json_array_append_new(shape, json_integer(t->shape.dim[k]));
         json_t *entry = json_pack("{ss so s[II]}", "dtype", name_of_dtype(t->dtype), "shape", shape, "data_offsets", at,
                                   at + bytes);
-        whole = !json_object_get(header, order[i]->name) && json_object_set_new(header, order[i]->name, entry) == 0;
+        whole = json_object_set_new(header, order[i]->name, entry) == 0;
         at += bytes;
     }
     char *text = whole ? json_dumps(header, JSON_COMPACT) : NULL;
