@@ -69,12 +69,44 @@ const char *ts_nearest_name(const char *typed, const char *const *names)
     return best;
 }
 
+/* Of the aliases "a, b" that *rest begins with, the next, into `name`; false behind the last. */
+static bool next_alias(const char **rest, char name[NAME_MAX_BYTES + 1])
+{
+    if (!*rest)
+        return false;
+    size_t length = strcspn(*rest, ",");
+    snprintf(name, NAME_MAX_BYTES + 1, "%.*s", (int)length, *rest);
+    *rest += length;
+    *rest += strspn(*rest, ", ");
+    if (!**rest)
+        *rest = NULL;
+    return true;
+}
+
+static bool has_alias(const ts_option *o, const char *name)
+{
+    char alias[NAME_MAX_BYTES + 1];
+    for (const char *rest = o->alias; next_alias(&rest, alias);)
+        if (strcmp(alias, name) == 0)
+            return true;
+    return false;
+}
+
+static bool alias_is_nearer(const ts_option *o, const char *typed, int *distance)
+{
+    char alias[NAME_MAX_BYTES + 1];
+    bool nearer = false;
+    for (const char *rest = o->alias; next_alias(&rest, alias);)
+        nearer |= is_nearer(typed, alias, distance);
+    return nearer;
+}
+
 const char *ts_option_nearest(const ts_option_table *table, const char *typed)
 {
     const char *best = NULL;
     int distance = NAME_MAX_BYTES;
     for (const ts_option *o = table->options; o->name; o++)
-        if (is_nearer(typed, o->name, &distance) || (o->alias && is_nearer(typed, o->alias, &distance)))
+        if ((int)is_nearer(typed, o->name, &distance) | (int)alias_is_nearer(o, typed, &distance))
             best = o->name;
     return best;
 }
@@ -82,7 +114,7 @@ const char *ts_option_nearest(const ts_option_table *table, const char *typed)
 const ts_option *ts_option_find(const ts_option_table *table, const char *name)
 {
     for (const ts_option *o = table->options; o->name; o++)
-        if (strcmp(o->name, name) == 0 || (o->alias && strcmp(o->alias, name) == 0))
+        if (strcmp(o->name, name) == 0 || has_alias(o, name))
             return o;
     return NULL;
 }
@@ -439,12 +471,22 @@ static size_t field_bytes(ts_option_type type)
     return bytes[type];
 }
 
+/* Each alias is there, fits, and finds the option. */
+static bool aliases_are_sound(const ts_option_table *table, const ts_option *o)
+{
+    char alias[NAME_MAX_BYTES + 1];
+    for (const char *rest = o->alias; next_alias(&rest, alias);)
+        if (!*alias || ts_option_find(table, alias) != o)
+            return false;
+    return true;
+}
+
 /* Returns NULL, or what is wrong. */
 static const char *option_problem(const ts_option_table *table, const ts_option *o)
 {
     if (!is_name(o->name) || (o->alias && (strlen(o->alias) == 0 || strlen(o->alias) > NAME_MAX_BYTES)))
         return "name or alias is not [a-z0-9_]+ of at most 64 letters, or is 'kind'";
-    if (ts_option_find(table, o->name) != o || (o->alias && ts_option_find(table, o->alias) != o))
+    if (ts_option_find(table, o->name) != o || !aliases_are_sound(table, o))
         return "another option has its name or alias";
     if (!o->help || !*o->help || strchr(o->help, '\n') || !ts_text_is_utf8(o->help))
         return "help is not one line";

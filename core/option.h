@@ -41,8 +41,8 @@ typedef struct {
     const char *help;           /* one line: what it does, unit, source where it has one */
     const char *const *choices; /* TS_OPTION_CHOICE: NULL-terminated names */
     double min, max;   /* inclusive, for INT, REAL and each of INTS; both 0: unlimited; INFINITY: on one side */
-    const char *alias; /* the name that users of the peers type ("nb_code"), or NULL */
-    /* Where the alias takes other values than the name does: what may be typed behind the alias, NULL-terminated, and
+    const char *alias; /* what users of the peers type ("nb_code, codebook_size"), or NULL */
+    /* Where the aliases take other values than the name does: what may be typed behind one, NULL-terminated, and
      * what each of them means, as it would be typed behind the name. NULL: the same values. */
     const char *const *alias_choices, *const *alias_values;
 } ts_option;

@@ -19,7 +19,7 @@ ts_quantizer_info ts_info_of(const ts_search *how);
      .min = 1,                                                                                                         \
      .max = 1 << 24,                                                                                                   \
      .help = "codes in the codebook, K (up to 2^24: counts are exact)",                                                \
-     .alias = "nb_code"},                                                                                              \
+     .alias = "nb_code, codebook_size"},                                                                               \
     {                                                                                                                  \
         .name = "dim", .type = TS_OPTION_INT, .offset = offsetof(struct_, dim), .fallback = "64", .min = 1,            \
         .max = 65536, .help = "channels of a token, D; with one head, and nothing else said, the width of a code",     \
@@ -48,7 +48,8 @@ ts_quantizer_info ts_info_of(const ts_search *how);
 #define TS_COMMITMENT(struct_, value)                                                                                  \
     {                                                                                                                  \
         .name = "commitment", .type = TS_OPTION_REAL, .offset = offsetof(struct_, commitment), .fallback = value,      \
-        .min = 0, .max = 1e6, .help = "weight of the commitment loss mean((z - sg(e))^2)", .alias = "commitment_cost"  \
+        .min = 0, .max = 1e6, .help = "weight of the commitment loss mean((z - sg(e))^2)",                             \
+        .alias = "commitment_cost, commitment_weight"                                                                  \
     }
 #define TS_ROTATION(struct_)                                                                                           \
     {                                                                                                                  \

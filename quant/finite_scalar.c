@@ -12,6 +12,9 @@
 #include "autograd/surrogate.h"
 #include "core/fsq.h"
 
+/* lucidrains' preserve_symmetry. */
+static const char *const symmetric_or_not[] = {"true", "false", NULL};
+static const char *const symmetric_bounds[] = {"symmetric", "lucidrains", NULL};
 static const char *const bounds[] = {"lucidrains", "google", "symmetric", NULL};
 
 /* MotionMillion's nb_code is the name of a set of levels; how many codes they hold is another number. */
@@ -47,7 +50,10 @@ static const ts_option options_list[] = {
      .fallback = "lucidrains",
      .choices = bounds,
      .help = "how z is bounded: lucidrains (1+eps, atanh; also MotionMillion), google (1-eps, tan), symmetric (codes "
-             "-1 to 1)"},
+             "-1 to 1)",
+     .alias = "preserve_symmetry",
+     .alias_choices = symmetric_or_not,
+     .alias_values = symmetric_bounds},
     {.name = "hard_clamp",
      .type = TS_OPTION_BOOL,
      .offset = FIELD(hard_clamp),

@@ -91,6 +91,8 @@ void ts_quantizer_init(const ts_quantizer_kind *kind, ts_scope s, const void *op
 
 /* For build functions. */
 void ts_quantized_loss(ts_quantized *q, const char *name, ts_value value, double weight);
+/* Any number of values one behind the other along an axis; absent where the first is. */
+ts_value ts_quantizer_join(const ts_value *x, int count, int axis);
 void ts_quantized_statistic(ts_quantized *q, const char *name, ts_value value, bool sum);
 
 /* sum of weight * loss; absent where there are none. */

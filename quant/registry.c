@@ -2,16 +2,29 @@
 #include <string.h>
 
 #include "autograd/elementwise.h"
+#include "autograd/index.h"
 #include "quant/finite_scalar.h"
+#include "quant/latent.h"
 #include "quant/lookup_free.h"
 #include "quant/quantizer.h"
+#include "quant/random_projection.h"
+#include "quant/scalar_perturbation.h"
 #include "quant/sim_vq.h"
 #include "quant/spherical.h"
 #include "quant/vector.h"
 
 const ts_quantizer_kind *const ts_quantizer_kinds[] = {
-    &ts_finite_scalar_kind, &ts_vector_kind,    &ts_vector_ema_kind, &ts_vector_reset_kind,
-    &ts_lookup_free_kind,   &ts_spherical_kind, &ts_sim_vq_kind,     NULL,
+    &ts_finite_scalar_kind,
+    &ts_vector_kind,
+    &ts_vector_ema_kind,
+    &ts_vector_reset_kind,
+    &ts_lookup_free_kind,
+    &ts_spherical_kind,
+    &ts_sim_vq_kind,
+    &ts_latent_kind,
+    &ts_random_projection_kind,
+    &ts_scalar_perturbation_kind,
+    NULL,
 };
 
 const ts_quantizer_kind *ts_quantizer_find(const char *name)
@@ -38,6 +51,15 @@ void ts_quantized_statistic(ts_quantized *q, const char *name, ts_value value, b
     q->statistics[q->statistic_count].name = name;
     q->statistics[q->statistic_count].value = value;
     q->statistics[q->statistic_count++].sum = sum;
+}
+
+ts_value ts_quantizer_join(const ts_value *x, int count, int axis)
+{
+    ts_value part[TS_MAX_IN] = {x[0]};
+    for (int next = 1, n = 1; next < count && x[0].graph; part[0] = ts_concat(part, n, axis))
+        for (n = 1; n < TS_MAX_IN && next < count; n++)
+            part[n] = x[next++];
+    return part[0];
 }
 
 ts_value ts_quantized_total(const ts_quantized *q)

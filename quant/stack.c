@@ -145,16 +145,6 @@ static ts_value draw_in_use(ts_scope s, const stack *k)
 
 /* ---- z to codes ---- */
 
-/* Any number of values one behind the other along an axis; absent where the first is. */
-static ts_value join(const ts_value *x, int count, int axis)
-{
-    ts_value part[TS_MAX_IN] = {x[0]};
-    for (int next = 1, n = 1; next < count && x[0].graph; part[0] = ts_concat(part, n, axis))
-        for (n = 1; n < TS_MAX_IN && next < count; n++)
-            part[n] = x[next++];
-    return part[0];
-}
-
 static ts_value project(ts_scope s, const stack *k, const char *name, ts_value x, int64_t from, int64_t to)
 {
     if (from == to)
@@ -246,7 +236,8 @@ static void gather(const stack *k, const ts_quantized *q, ts_quantized *out)
         ts_value part[TS_MAX_STACKED];
         for (int n = 0; n < count; n += step)
             part[n / step] = shared_statistic(q + n, step, i);
-        ts_quantized_statistic(out, q[0].statistics[i].name, join(part, count / step, 0), q[0].statistics[i].sum);
+        ts_quantized_statistic(out, q[0].statistics[i].name, ts_quantizer_join(part, count / step, 0),
+                               q[0].statistics[i].sum);
     }
 }
 
@@ -283,8 +274,8 @@ void ts_quantize(const ts_quantizer_kind *kind, ts_scope s, const void *options,
             ids[g * k.layers + i] = own[i].ids;
     }
     ts_enter(s);
-    out->codes = join(codes, k.groups, -1);
-    out->ids = join(ids, k.groups * k.layers, -1);
+    out->codes = ts_quantizer_join(codes, k.groups, -1);
+    out->ids = ts_quantizer_join(ids, k.groups * k.layers, -1);
     gather(&k, q, out);
 }
 
@@ -331,7 +322,7 @@ ts_value ts_dequantize(const ts_quantizer_kind *kind, ts_scope s, const void *op
     for (int g = 0; g < k.groups; g++)
         codes[g] = decode_group(group_scope(s, &k, g), &k, ids, g, each);
     ts_enter(s);
-    return join(codes, k.groups, -1);
+    return ts_quantizer_join(codes, k.groups, -1);
 }
 
 /* ---- state ---- */

@@ -272,7 +272,7 @@ static ts_status take_value(ts_config *config, config_part *part, const config_e
 {
     if (!option->alias_choices || strcmp(entry->key, option->name) == 0)
         return parse_text(config, part, entry, option, entry->text, part->options, err);
-    const ts_option as_alias = {.name = option->alias, .type = TS_OPTION_CHOICE, .choices = option->alias_choices};
+    const ts_option as_alias = {.name = entry->key, .type = TS_OPTION_CHOICE, .choices = option->alias_choices};
     int choice = 0;
     TS_TRY(parse_text(config, part, entry, &as_alias, entry->text, &choice, err));
     return ts_option_parse(option, option->alias_values[choice], part->options, &config->arena, err);

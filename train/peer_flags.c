@@ -26,6 +26,8 @@ static const ts_peer_name quantizers[] = {
     {"reset", {"quantizer.kind=vector_reset", "quantizer.ema=false", "quantizer.reset=true"}},
     {"orig", {"quantizer.kind=vector"}},
     {"FSQ", {"quantizer.kind=finite_scalar"}},
+    {"LFQ", {"quantizer.kind=lookup_free"}},
+    {"BSQ", {"quantizer.kind=lookup_free", "quantizer.spherical=true"}},
     {0},
 };
 
@@ -113,9 +115,13 @@ const ts_peer_flag ts_peer_flags[] = {
 
     /* quantizer */
     NAMES("quantizer", quantizers,
-          "of orig, upstream multiplies both terms by commit; here quantizer.codebook weighs one"),
+          "of orig, upstream multiplies both terms by commit; here quantizer.codebook weighs one. LFQ and BSQ stop "
+          "with an "
+          "error upstream"),
     KEY("nb-code", "N", "quantizer.nb_code",
-        "codes; of FSQ the levels that upstream has for 256, 512, 1024, 2048, 4096, 16384, 65536"),
+        "codes, of LFQ and BSQ a power of 2; of FSQ the levels that upstream has for 256, 512, 1024, 2048, 4096, "
+        "16384, "
+        "65536"),
     KEY("code-dim", "N", "quantizer.dim", "width of a code; of FSQ the channels that are projected to its levels"),
     KEY("mu", "X", "quantizer.decay", "of the moving averages; upstream's ema takes 0.99 whatever it says"),
     REFUSED("beta", "upstream does not use it; the weight of the commitment loss is --commit"),

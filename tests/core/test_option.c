@@ -203,6 +203,13 @@ Test(core_option, find_by_name_and_alias)
     cr_assert_eq(ts_option_find(&table, "batch_size"), &rows[0]);
     cr_assert_eq(ts_option_find(&table, "batch"), &rows[0]);
     cr_assert_null(ts_option_find(&table, "batc"));
+    const ts_option several[] = {{.name = "codes", .alias = "nb_code, codebook_size"}, {0}};
+    const ts_option_table names = {"names", "for the test", several, sizeof(sample)};
+    cr_assert_eq(ts_option_find(&names, "nb_code"), several);
+    cr_assert_eq(ts_option_find(&names, "codebook_size"), several);
+    cr_assert_null(ts_option_find(&names, "nb_code, codebook_size"));
+    cr_assert_null(ts_option_find(&names, ""));
+    cr_assert_str_eq(ts_option_nearest(&names, "codebok_size"), "codes");
     cr_assert_str_eq(ts_option_nearest(&table, "btach"), "batch");
     cr_assert_str_eq(ts_option_nearest(&table, "fsq_level"), "levels");
     cr_assert_null(ts_option_nearest(&table, "temperature"));
@@ -237,6 +244,7 @@ Test(core_option, table_check_finds_mistakes)
     expect_table_refused((bad = good, bad.name = "learning rate", bad), "[a-z0-9_]+");
     expect_table_refused((bad = good, bad.name = "batch", bad), "another option");
     expect_table_refused((bad = good, bad.alias = "batch_size", bad), "another option");
+    expect_table_refused((bad = good, bad.alias = "rate, batch_size", bad), "another option");
     expect_table_refused((bad = good, bad.help = "two\nlines", bad), "help");
     expect_table_refused((bad = good, bad.offset = sizeof(sample) - 1, bad), "outside");
     expect_table_refused((bad = good, bad.type = TS_OPTION_CHOICE, bad), "choices");

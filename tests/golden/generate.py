@@ -19,6 +19,7 @@ import lookup_free
 import motion_model
 import ops
 import residual
+import scalars
 import sim_vq
 import vector
 import vectors
@@ -34,6 +35,9 @@ FILES = {
     "lfq_motionmillion": lookup_free.MotionMillion,
     "bsq": lookup_free.Spherical,
     "sim_vq": sim_vq,
+    "latent": scalars.Latent,
+    "random_projection": scalars.Projection,
+    "scalar_perturbation": scalars.Perturbation,
     "residual_fsq": residual.Scalar,
     "residual_lfq": residual.Signs,
     "residual_vq": residual.Vector,

@@ -64,8 +64,13 @@ void *golden_module_options(golden_case *c, const golden_module *m)
     for (int64_t i = 0; i < c->attributes.count; i++) {
         const ts_h5_attribute *a = &c->attributes.attribute[i];
         const ts_option *option = option_of(m->kind->table, a->name);
-        if (option && golden_attribute(c, a->name))
-            set_option(c, option, text_of(c, a, option), options);
+        if (!option)
+            continue;
+        if (a->kind == TS_H5_TEXT)
+            golden_text_or(c, a->name, "");
+        else
+            golden_attribute(c, a->name);
+        set_option(c, option, text_of(c, a, option), options);
     }
     return options;
 }

@@ -6,7 +6,10 @@
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "quant/finite_scalar.h"
+#include "quant/latent.h"
 #include "quant/lookup_free.h"
+#include "quant/random_projection.h"
+#include "quant/scalar_perturbation.h"
 #include "quant/sim_vq.h"
 #include "quant/vector.h"
 #include "tests/golden/module.h"
@@ -117,6 +120,30 @@ Test(golden_modules, shared_sim_vq)
     expect_shared((const char *const[]){"simvq", "simvq_ste", "residual_simvq", NULL}, sim_vq);
 }
 
+/* ---- the other kinds ---- */
+
+static void latent(golden_case *c, ts_device *device)
+{
+    golden_module_check(c, device, &(golden_module){.kind = &ts_latent_kind});
+}
+
+static void random_projection(golden_case *c, ts_device *device)
+{
+    golden_module_check(c, device, &(golden_module){.kind = &ts_random_projection_kind});
+}
+
+static void scalar_perturbation(golden_case *c, ts_device *device)
+{
+    golden_module_check(c, device, &(golden_module){.kind = &ts_scalar_perturbation_kind});
+}
+
+Test(golden_modules, own_other_kinds)
+{
+    expect_own("latent.h5", 4, latent);
+    expect_own("random_projection.h5", 3, random_projection);
+    expect_own("scalar_perturbation.h5", 6, scalar_perturbation);
+}
+
 /* ---- the vector kinds ---- */
 
 static void vector(golden_case *c, ts_device *device)
@@ -187,6 +214,9 @@ Test(golden_modules, every_number_is_compared)
     golden_expect_no_blind_spot("residual_lfq.h5", 36, is_result, lookup_free);
     golden_expect_no_blind_spot("residual_vq.h5", 250, is_result, vector);
     golden_expect_no_blind_spot("sim_vq.h5", 40, is_result, sim_vq);
+    golden_expect_no_blind_spot("latent.h5", 40, is_result, latent);
+    golden_expect_no_blind_spot("random_projection.h5", 25, is_result, random_projection);
+    golden_expect_no_blind_spot("scalar_perturbation.h5", 45, is_result, scalar_perturbation);
 }
 
 Test(golden_modules, what_is_not_understood_fails_by_name)

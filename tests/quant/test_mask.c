@@ -77,6 +77,13 @@ static const struct {
     {"vector", "codes=6 dim=4 layers=3 shared=true"},
     {"lookup_free", "bits=3 layers=2 groups=2 inv_temperature=2"},
     {"sim_vq", "codes=12 dim=4 layers=2"},
+    {"latent", "levels=[5,4,2]"},
+    {"latent", "levels=[3,3] codebooks=2 groups=2 dim=6 codebook=1"},
+    {"random_projection", "codes=12 dim=5 code_dim=3 codebooks=2"},
+    {"random_projection", "codes=9 dim=6 code_dim=8 groups=2 norm=false"},
+    {"scalar_perturbation", "levels=[5,4] quantize_rate=1"},
+    {"scalar_perturbation", "levels=[5,4] quantize_rate=1 activation=laplace norm=var_laplace groups=2"},
+    {"scalar_perturbation", "levels=[3,3,3] quantize_rate=1 norm=kurt activation=normal dim=5"},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 

@@ -46,6 +46,14 @@ static const stacked stacks[] = {
     {"lookup_free", "bits=3 codebooks=2 layers=2 groups=2 dim=10 spherical=true", 4, 2},
     {"sim_vq", "codes=9 dim=4 layers=2", 2, 1},
     {"sim_vq", "codes=9 dim=4 layers=2 groups=2 shared=true", 4, 1},
+    {"spherical", "bits=6 group=3 dim=4", 1, 2},
+    {"latent", "levels=[5,4,2] codebooks=2 dim=7", 1, 2},
+    {"latent", "levels=[2,2,3,2,2,3,2,2,2]", 1, 1},
+    {"latent", "levels=[5,4] groups=3", 3, 1},
+    {"random_projection", "codes=11 dim=6 code_dim=3 codebooks=10 groups=2", 2, 10},
+    {"scalar_perturbation", "levels=[8,6,5] activation=normal norm=var", 1, 1},
+    {"scalar_perturbation", "levels=[2,9] groups=2 dim=10 activation=laplace norm=none", 2, 1},
+    {"scalar_perturbation", "levels=[2,2,3,2,2,3,2,2,2] activation=sigmoid norm=var_sigmoid", 1, 1},
 };
 enum { STACKS = sizeof stacks / sizeof *stacks };
 
@@ -250,6 +258,9 @@ Test(quant_stack, where_variables_lie)
     expect_variables("vector", "codes=5 dim=4 layers=2 shared=true", "codebook");
     expect_variables("vector", "codes=5 dim=4 groups=2", "groups.0.codebook groups.1.codebook");
     expect_variables("vector", "codes=5 dim=4 groups=2 layers=2 shared=true", "groups.0.codebook groups.1.codebook");
+    expect_variables("latent", "levels=[4,3]", "offset.0 offset.1");
+    expect_variables("random_projection", "dim=4 codebooks=2",
+                     "project_out.weight project_out.bias codebook projection");
     expect_variables("finite_scalar", "levels=[4,3] dim=6 groups=2 projection_bias=false",
                      "groups.0.project_in.weight groups.0.project_out.weight groups.1.project_in.weight "
                      "groups.1.project_out.weight");
@@ -345,6 +356,11 @@ Test(quant_stack, options_that_cannot_be)
         {"finite_scalar", "levels=[3,8] layers=9 bound=symmetric", "9 layers of levels[1] = 8 are more than the 2^24"},
         {"finite_scalar", "noise_dropout=0.5", "noise_dropout is 0.5 and bound is lucidrains"},
         {"finite_scalar", "levels=[2,2]", "levels[0] is 2, which needs the symmetric or google bound"},
+        {"latent", "levels=[65536,65536]", "exceeds 2147483647 codes"},
+        {"scalar_perturbation", "levels=[65536,65536]", "exceeds 2147483647 codes"},
+        {"scalar_perturbation", "activation=sigmoid", "norm is var_tanh and activation is sigmoid"},
+        {"scalar_perturbation", "activation=laplace norm=var_sigmoid", "set norm: var_laplace, or none"},
+        {"scalar_perturbation", "activation=normal", "set norm: var"},
         {"vector_reset", "layers=2 reset=false", "only resets could bring the others to their codes"},
         {"vector_reset", "layers=2 threshold=0", "only resets could bring the others to their codes"},
     };
@@ -378,6 +394,14 @@ Test(quant_stack, operands)
     o = quant_rig_options(&r, &ts_vector_kind, "dim=4 layers=2", "");
     ts_dequantize(&ts_vector_kind, r.scope, o, ts_input(r.graph, "ids", TS_I32, ts_shape_of(4, 3)));
     quant_rig_expect_error(&r, "vector: ids are [4, 3], expected a last axis of 2");
+    quant_rig_close(&r);
+    static const char *const noisy = "levels=[4,3] activation=normal norm=var";
+    quant_rig_open(&r, TS_TRAIN);
+    o = quant_rig_options(&r, ts_quantizer_find("scalar_perturbation"), noisy, "");
+    r.scope.random = TS_ABSENT;
+    ts_quantize(ts_quantizer_find("scalar_perturbation"), r.scope, o, ts_input(r.graph, "z", TS_F32, ts_shape_of(2, 2)),
+                &q);
+    quant_rig_expect_error(&r, "moving needs random numbers");
     quant_rig_close(&r);
     static const char *const drawing[][2] = {
         {"levels=[4,3] layers=2 bound=symmetric dropout=1", "dropout needs random"},

@@ -89,6 +89,9 @@ static const struct {
     {"kind: sim_vq, codes: 20, dim: 4", {NULL}},
     {"kind: finite_scalar, levels: [4, 3], bound: symmetric, hard_clamp: true, layers: 3", {NULL}},
     {"kind: vector, codes: 20, dim: 4, layers: 2, groups: 2", {NULL}},
+    {"kind: latent, levels: [4, 3]", {NULL}},
+    {"kind: random_projection, codes: 16, dim: 4, code_dim: 3", {NULL}},
+    {"kind: scalar_perturbation, levels: [4, 3]", {NULL}},
 };
 enum { MODELS = sizeof models / sizeof *models };
 

@@ -393,8 +393,8 @@ Test(train_commands, config_prints_what_it_loads)
 Test(train_commands, config_defaults_load)
 {
     static const char *const kinds[] = {
-        "shapes",      "vector",    "vector_ema", "finite_scalar", "quantizer.kind=vector_reset",
-        "lookup_free", "spherical", "sim_vq",     "image_classic"};
+        "shapes",    "vector", "vector_ema", "finite_scalar",     "quantizer.kind=vector_reset", "lookup_free",
+        "spherical", "sim_vq", "latent",     "random_projection", "scalar_perturbation",         "image_classic"};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         char *text = OUTPUT("config", "--defaults", kinds[i]);
         free(OUTPUT("config", kept_write(&folder, "defaults.yaml", text, strlen(text))));

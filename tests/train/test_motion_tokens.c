@@ -214,6 +214,21 @@ Test(train_motion_tokens, round_trip_sim_vq)
     expect_round_trip("kind: sim_vq, codes: 16, dim: 4", 1);
 }
 
+Test(train_motion_tokens, round_trip_latent)
+{
+    expect_round_trip("kind: latent, levels: [4, 3], codebooks: 2", 2);
+}
+
+Test(train_motion_tokens, round_trip_random_projection)
+{
+    expect_round_trip("kind: random_projection, codes: 16, dim: 4, code_dim: 3, codebooks: 2", 2);
+}
+
+Test(train_motion_tokens, round_trip_scalar_perturbation)
+{
+    expect_round_trip("kind: scalar_perturbation, levels: [4, 3], groups: 2", 2);
+}
+
 Test(train_motion_tokens, round_trip_residual_finite_scalar)
 {
     expect_round_trip("kind: finite_scalar, levels: [4, 3], bound: symmetric, hard_clamp: true, layers: 3, dropout: 1",

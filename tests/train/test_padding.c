@@ -239,6 +239,9 @@ static const char *const quantizers[] = {
     "kind: vector_ema, codes: 5, dim: 4, layers: 2, decay: 0.8",
     "kind: vector_reset, codes: 5, dim: 4, layers: 3, decay: 0.8",
     "kind: vector_reset, codes: 5, dim: 4, groups: 2, shared: true, layers: 2, decay: 0.8",
+    "kind: latent, levels: [4, 3]",
+    "kind: random_projection, codes: 16, dim: 4, code_dim: 3",
+    "kind: scalar_perturbation, levels: [4, 3], quantize_rate: 1",
 };
 static const char *const losses[] = {"loss: mse", "loss: l1", "loss: smooth_l1", "loss: l1_clamped"};
 

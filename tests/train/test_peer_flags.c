@@ -159,6 +159,10 @@ static const translation translations[] = {
     {{MOTION}, {"--quantizer", "reset"}, {"quantizer.kind=vector_reset", "quantizer.ema=false"}},
     {{MOTION}, {"--quantizer", "orig"}, {"quantizer.kind=vector"}},
     {{VECTOR}, {"--quantizer", "FSQ"}, {"quantizer.kind=finite_scalar"}},
+    {{MOTION}, {"--quantizer", "LFQ", "--nb-code", "256"}, {"quantizer.kind=lookup_free", "quantizer.bits=8"}},
+    {{MOTION},
+     {"--quantizer", "BSQ", "--code-dim", "12"},
+     {"quantizer.kind=lookup_free", "quantizer.spherical=true", "quantizer.dim=12"}},
     {{VECTOR}, {"--nb-code", "256"}, {"quantizer.codes=256"}},
     {{RESET}, {"--nb-code", "1000"}, {"quantizer.codes=1000"}},
     {{MOTION},
@@ -263,7 +267,7 @@ Test(train_peer_flags, every_row_that_sets_a_key_is_translated_above)
             cr_expect(is_translated(f, n->name), "--%s %s", f->name, n->name);
     }
     cr_expect_eq(rows, 39);
-    cr_expect_eq(names, 12);
+    cr_expect_eq(names, 14);
 }
 
 static void expect_overrides(const char *const *want)
@@ -295,7 +299,7 @@ Test(train_peer_flags, a_commands_own_option_comes_first)
     cr_assert_eq(PARSE("render", "x", "-o", "y.gif", "--fps", "30"), TS_OK, "%s", error.text);
     cr_expect_eq(arguments.override_count, 0);
     cr_expect_eq(ts_arguments_real(&arguments, "fps"), 30);
-    cr_expect_eq(PARSE("inspect", "x", "--nb-code", "3"), TS_ERR_USAGE, "takes no overrides");
+    cr_expect_eq(PARSE("doctor", "--nb-code", "3"), TS_ERR_USAGE, "takes no overrides");
     cr_expect_eq(PARSE("--nb-code", "3"), TS_ERR_USAGE, "no command");
 }
 
@@ -362,9 +366,11 @@ Test(train_peer_flags, bad_input)
         {{"--nb-code="}, "--nb-code needs a value: N"},
         {{"--quantizer"}, "--quantizer needs a value: NAME"},
         {{"--lr-scheduler"}, "--lr-scheduler needs a value: N [N ...]"},
-        {{"--quantizer", "LFQ"}, "--quantizer: expected one of ema_reset, ema, reset, orig, FSQ, found 'LFQ'"},
+        {{"--quantizer", "RVQ"},
+         "--quantizer: expected one of ema_reset, ema, reset, orig, FSQ, LFQ, BSQ, found 'RVQ'"},
         {{"--quantizer", "ema_rest"},
-         "--quantizer: expected one of ema_reset, ema, reset, orig, FSQ, found 'ema_rest' (did you mean 'ema_reset'?)"},
+         "--quantizer: expected one of ema_reset, ema, reset, orig, FSQ, LFQ, BSQ, found 'ema_rest' (did you mean "
+         "'ema_reset'?)"},
         {{"--dataname", "mocap\n"}, "--dataname: expected one of t2m, kit, motionmillion, found 'mocap?'"},
         {{"--recons-loss=huber"}, "--recons-loss: expected one of l1, l2, l1_smooth, found 'huber'"},
         {{"--model", "tae"}, "--model: expected vqvae, found 'tae'"},
@@ -498,6 +504,9 @@ Test(train_peer_flags_program, an_alias_with_values_of_its_own)
     char *text = OUTPUT("config", "--plain", good);
     EXPECT_LINES(text, "  levels: [8, 5, 5, 5]\n");
     free(text);
+    text = OUTPUT("config", "--plain", good, "quantizer.preserve_symmetry=true");
+    EXPECT_LINES(text, "  bound: symmetric\n");
+    free(text);
     REFUSED(2, "nb_code: expected one of 256, 512, 1024, 2048, 4096, 16384, 65536, found a list '[8, 8]'", "config",
             list);
     REFUSED(2, "'levels' is given twice", "config", twice);
@@ -540,7 +549,7 @@ Test(train_peer_flags_program, help_man_page_and_completion_list_them)
     }
     EXPECT_LINES(man, ".SH FLAGS OF T2M-GPT AND MOTIONMILLION\n",
                  "\\fB\\-\\-nb\\-code\\fR \\fIN\\fR\nquantizer.nb_code.\n");
-    EXPECT_LINES(script, "*' --quantizer') values='ema_reset ema reset orig FSQ ' ;;",
+    EXPECT_LINES(script, "*' --quantizer') values='ema_reset ema reset orig FSQ LFQ BSQ ' ;;",
                  "*' --vq-act') values='relu silu gelu ' ;;", "*' --vq-norm') values='none LN GN BN ' ;;");
     free(help);
     free(flags);

@@ -101,6 +101,9 @@ static const char *const quantizers[] = {
     "kind: vector_ema, codes: 16, dim: 4, learnable: true, orthogonal: 2, orthogonal_most: 5, cosine: true",
     "kind: vector_reset, codes: 16, dim: 6, heads: 2, cosine: true, expire: 0.3, reset_averages: true",
     "kind: vector_ema, codes: 16, dim: 6, layers: 2, shared: true, codebook_dim: 3, expire: 0.5, init: kmeans",
+    "kind: latent, levels: [4, 3], dim: 5",
+    "kind: random_projection, codes: 16, dim: 4, code_dim: 3, codebooks: 2",
+    "kind: scalar_perturbation, levels: [4, 3], quantize_rate: 0.5",
 };
 
 static void resume_is_exact(const char *quantizer, const char *extra, int threads)
