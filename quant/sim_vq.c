@@ -10,6 +10,7 @@
 #include "autograd/shape.h"
 #include "autograd/surrogate.h"
 #include "layers/linear.h"
+#include "quant/code_options.h"
 #include "quant/rotation.h"
 
 #define FIELD(member) offsetof(ts_sim_vq_options, member)
@@ -64,6 +65,7 @@ static const ts_option options_list[] = {
      .min = 0,
      .max = 1e6,
      .help = "weight of the codebook loss mean((e - sg(z))^2), which moves the matrix"},
+    TS_BETA_ON(ts_sim_vq_options),
     TS_GROUPS_OPTION,
     TS_LAYERS_OPTIONS,
     TS_SHARED_OPTION,
@@ -77,13 +79,27 @@ static const ts_option_table table = {
     .options = options_list,
     .struct_bytes = sizeof(ts_sim_vq_options)};
 
+/* Weights of the two terms. */
+typedef struct {
+    double codebook, commitment;
+} weights;
+
+static weights weights_of(const ts_sim_vq_options *o)
+{
+    bool swap = o->beta_on == TS_BETA_ON_CODEBOOK;
+    return swap ? (weights){.codebook = o->commitment, .commitment = o->codebook}
+                : (weights){.codebook = o->codebook, .commitment = o->commitment};
+}
+
 static ts_status info(const void *options, ts_quantizer_info *out, ts_error *err)
 {
     const ts_sim_vq_options *o = options;
-    if (o->codebook == 0)
+    bool swap = o->beta_on == TS_BETA_ON_CODEBOOK;
+    if (weights_of(o).codebook == 0)
         return ts_fail(err, TS_ERR_USAGE,
-                       "sim_vq: codebook is 0, so that nothing would ever move the codes; set it above 0 (1 in the "
-                       "paper)");
+                       "sim_vq: %s is 0, so that nothing would ever move the codes; set it above 0 (%s)",
+                       swap ? "commitment, the codebook's weight with beta_on: codebook," : "codebook",
+                       swap ? "0.25 in the authors' code" : "1 in the paper");
     *out = (ts_quantizer_info){.codes = o->codes, .width = o->dim, .groups = 1};
     return TS_OK;
 }
@@ -114,8 +130,8 @@ static void build(ts_scope s, const void *options, ts_value z, ts_quantized *out
     out->ids = ts_mask_ids(ts_reshape(ids, one), s.mask);
     out->codes = o->rotation ? ts_rotate_to(rows, code) : ts_straight_through(fixed, rows);
     out->codes = ts_mask_rows(ts_reshape(out->codes, shape), s.mask);
-    ts_quantized_loss(out, "codebook", ts_mse_masked(code, ts_stop_gradient(rows), mask), o->codebook);
-    ts_quantized_loss(out, "commitment", ts_mse_masked(rows, fixed, mask), o->commitment);
+    ts_quantized_loss(out, "codebook", ts_mse_masked(code, ts_stop_gradient(rows), mask), weights_of(o).codebook);
+    ts_quantized_loss(out, "commitment", ts_mse_masked(rows, fixed, mask), weights_of(o).commitment);
 }
 
 static ts_value decode(ts_scope s, const void *options, ts_value ids)
@@ -140,10 +156,11 @@ const ts_quantizer_kind ts_sim_vq_kind = {
     "k = argmin_k |z - e_k|^2, the lowest id on ties\n"
     "out = e_k\n"
     "@loss\n"
-    "[codebook]total += {codebook} * codebook,  codebook = mean((e_k - sg(z))^2)\n"
-    "[commitment]total += {commitment} * commitment,  commitment = mean((z - sg(e_k))^2)\n" TS_FORMULA_ROTATION
-    "[codebook]the codebook term moves W, and with it every code\n"
-    "[!codebook]nothing moves W: the weight of the codebook loss is 0\n"
+    "[beta_on=commit][codebook]total += {codebook} * codebook,  codebook = mean((e_k - sg(z))^2)\n"
+    "[beta_on=codebook][commitment]total += {commitment} * codebook,  codebook = mean((e_k - sg(z))^2)\n"
+    "[beta_on=commit][commitment]total += {commitment} * commitment,  commitment = mean((z - sg(e_k))^2)\n"
+    "[beta_on=codebook][codebook]total += {codebook} * commitment,  commitment = mean((z - sg(e_k))^2)"
+    "\n" TS_FORMULA_ROTATION "the codebook term moves W, and with it every code\n"
     "@start\n"
     "C = N(0, 1/d), d its width; W as a linear layer's\n",
 };

@@ -15,6 +15,7 @@ typedef struct {
     bool rotation;      /* the gradient to z is turned as the code is (rotation trick), else straight-through */
     double commitment;  /* weight of mean((z - sg(e))^2) */
     double codebook;    /* weight of mean((e - sg(z))^2), which moves the matrix */
+    int beta_on;        /* ts_beta_on (quant/vector.h) */
 } ts_sim_vq_options;
 
 #endif

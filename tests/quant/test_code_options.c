@@ -52,6 +52,8 @@ Test(quant_code_options, what_contradicts_is_refused)
          NULL},
         {"vector", "cross_entropy=true commitment=0", "cross_entropy says what commitment is, and commitment is 0"},
         {"vector", "commitment_use_cross_entropy_loss=true beta_on=codebook", "swaps the weights of two squared"},
+        {"sim_vq", "commitment=0 beta_on=codebook", "commitment, the codebook's weight with beta_on: codebook, is 0"},
+        {"sim_vq", "codebook=0 beta_on=codebook", NULL},
         {"vector_reset", "expire=0.5 reset=false", "expire is 0.5, and reset is false"},
         {"vector_reset", "reset_averages=true ema=false", "reset_averages is true, and ema is false"},
         {"vector_reset", "reset_averages=true expire=0.5 use_cosine_sim=true", NULL},
@@ -181,4 +183,27 @@ Test(quant_code_options, separate_codebooks_are_apart)
     ts_free(count);
     ts_free(codebook);
     quant_rig_close(&r);
+}
+
+/* With beta_on: codebook the weights of the two squared distances change places, and their names stay. */
+Test(quant_code_options, beta_on_codebook_swaps_the_weights)
+{
+    static const char *const names[] = {"vector", "sim_vq"};
+    for (int i = 0; i < 2; i++)
+        for (int swap = 0; swap < 2; swap++) {
+            const ts_quantizer_kind *kind = ts_quantizer_find(names[i]);
+            quant_rig r;
+            ts_quantized q;
+            quant_rig_open(&r, TS_TRAIN);
+            kind->build(r.scope,
+                        options_of(&r, kind,
+                                   swap ? "dim=4 codebook=3 commitment=0.5 beta_on=codebook"
+                                        : "dim=4 codebook=3 commitment=0.5"),
+                        ts_input(r.graph, "z", TS_F32, ts_shape_of(5, 4)), &q);
+            cr_assert_str_eq(q.losses[0].name, "codebook");
+            cr_assert_str_eq(q.losses[1].name, "commitment");
+            cr_expect_eq(q.losses[0].weight, swap ? 0.5 : 3);
+            cr_expect_eq(q.losses[1].weight, swap ? 3 : 0.5);
+            quant_rig_close(&r);
+        }
 }

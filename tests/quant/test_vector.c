@@ -61,6 +61,50 @@ Test(quant_vector, no_tokens_times_codes_matrix)
     }
 }
 
+/* What a step of these sizes needs beside its tokens, in MB. */
+static double planned_mb(const ts_quantizer_kind *kind, int64_t tokens, int64_t codes, int64_t dim)
+{
+    quant_rig r;
+    ts_plan *plan;
+    ts_error err = {0};
+    quant_rig_open(&r, TS_TRAIN);
+    build_step(&r, kind, sized_options(&r, kind, codes, dim), ts_input(r.graph, "z", TS_F32, ts_shape_of(tokens, dim)),
+               TS_ABSENT);
+    cr_assert_eq(ts_plan_new(r.graph, r.device, &plan, &err), TS_OK, "%s", err.text);
+    double bytes = (double)plan->arena_bytes - (double)(tokens * dim) * sizeof(float);
+    ts_plan_free(plan);
+    quant_rig_close(&r);
+    return bytes / 1e6;
+}
+
+/* Distances of 16384 tokens to 65536 codes would be 4.3 GB. */
+Test(quant_vector, memory_of_a_large_codebook)
+{
+    static const double most_mb[KINDS] = {10, 50, 80};
+    for (int i = 0; i < KINDS; i++) {
+        double mb = planned_mb(kinds[i], 16384, 65536, 64);
+        cr_expect(mb > 0 && mb < most_mb[i], "%s needs %g MB", kinds[i]->name, mb);
+    }
+}
+
+/* The counts of a million codes, as the trainer keeps them. */
+Test(quant_vector, memory_of_a_million_counts)
+{
+    enum { K = 1 << 20 };
+    quant_rig r;
+    ts_plan *plan;
+    ts_error err = {0};
+    quant_rig_open(&r, TS_TRAIN);
+    ts_value ids = ts_input(r.graph, "ids", TS_I32, ts_shape_of(4096));
+    ts_value usage = ts_state(r.scope, "usage", TS_I64, ts_shape_of(K), TS_ZEROS);
+    cr_assert_eq(ts_store_seal(r.store, r.device, 7, &err), TS_OK, "%s", err.text);
+    ts_assign_add(usage, ts_count(ids, K), TS_ABSENT);
+    cr_assert_eq(ts_plan_new(r.graph, r.device, &plan, &err), TS_OK, "%s", err.text);
+    cr_expect(plan->arena_bytes > 0 && plan->arena_bytes < 16000000, "%zu bytes", plan->arena_bytes);
+    ts_plan_free(plan);
+    quant_rig_close(&r);
+}
+
 static void set_variable(quant_rig *r, const char *path, const void *host)
 {
     const ts_variable *v = ts_store_find(r->store, path);
