@@ -19,6 +19,15 @@ static int64_t target_of(ts_shape from, ts_shape to, int64_t i)
     return offset;
 }
 
+/* Is the last axis the only one that is reduced? Then the elements of a result lie side by side. */
+static bool is_by_rows(ts_shape from, ts_shape to)
+{
+    for (int axis = 0; axis < from.rank - 1; axis++)
+        if (from.dim[axis] != to.dim[axis])
+            return false;
+    return from.rank > 0;
+}
+
 /* Each result in double, over its elements in order: result j is met again and again, so the loop runs over results. */
 static void reduce(const ts_call *call, double start, double (*combine)(double, double))
 {
@@ -26,10 +35,11 @@ static void reduce(const ts_call *call, double start, double (*combine)(double, 
     const real *x = call->in[0];
     real *y = call->out[0];
     int64_t n = ts_shape_count(from), m = ts_shape_count(to);
+    bool by_rows = is_by_rows(from, to);
     for (int64_t j = 0; j < m; j++) {
         double total = start;
-        if (m == 1) {
-            for (int64_t i = 0; i < n; i++)
+        if (m == 1 || by_rows) {
+            for (int64_t i = j * (n / m); i < (j + 1) * (n / m); i++)
                 total = combine(total, (double)x[i]);
         } else {
             for (int64_t i = 0; i < n; i++)
