@@ -135,8 +135,10 @@ const ts_quantizer_kind ts_vector_kind = {
     "softmax(-|z - sg(e)|)_k)\n"
     "[beta_on=codebook][codebook]total += {codebook} * commitment,  commitment = mean((z - "
     "sg(e_k))^2)\n" TS_FORMULA_LOSSES TS_FORMULA_GRADIENT
-    "[codebook]e moves by the gradient of the codebook term, and of diversity and orthogonal\n"
-    "[!codebook]the weight of the codebook's loss is 0: diversity and orthogonal alone move e\n"
+    "[beta_on=commit][codebook]e moves by the gradient of the codebook term\n"
+    "[beta_on=codebook][commitment]e moves by the gradient of the codebook term\n"
+    "[diversity]e moves by the gradient of diversity\n"
+    "[orthogonal]e moves by the gradient of orthogonal\n"
     "@start\n"
     "[init=uniform]e uniform in -1/{codes} ... 1/{codes}\n"
     "[init=normal]e = N(0, 1)\n"

@@ -247,9 +247,11 @@ const ts_quantizer_kind ts_vector_ema_kind = {
     .update = ema_update,
     .formulas = TS_FORMULA_STACK TS_FORMULA_SHARED
     "@forward\n" TS_FORMULA_TOKENS TS_FORMULA_CODES TS_FORMULA_OUT "@loss\n"
-    "[commitment][!cross_entropy]total += {commitment} * commitment,  commitment = mean((z - e_k)^2)\n"
+    "[commitment][!cross_entropy][!learnable]total += {commitment} * commitment,  commitment = mean((z - sg(e_k))^2)\n"
+    "[commitment][!cross_entropy][learnable]total += {commitment} * commitment,  commitment = mean((z - e_k)^2)\n"
     "[commitment][cross_entropy]total += {commitment} * commitment,  commitment = mean(-log softmax(-|z - "
-    "e|)_k)\n" TS_FORMULA_LOSSES TS_FORMULA_GRADIENT "[!learnable]no gradient but that of orthogonal reaches e\n"
+    "e|)_k)\n" TS_FORMULA_LOSSES TS_FORMULA_GRADIENT "[!learnable][!orthogonal]no gradient reaches e\n"
+    "[!learnable][orthogonal]no gradient but that of orthogonal reaches e\n"
     "[learnable]the gradient of all of them reaches e: its optimizer's step lasts until the averages' next\n"
     "@start\n"
     "[init=normal][!cosine]e = N(0, 1)\n"
