@@ -1,5 +1,6 @@
 #include "autograd/conv.h"
 
+#include "autograd/elementwise.h"
 #include "autograd/node.h"
 #include "autograd/reduce.h"
 #include "autograd/shape.h"
@@ -126,11 +127,10 @@ static int64_t output_size(const kind *k, int64_t size, int64_t taps, const ts_c
     return size + pads < reach ? 0 : (size + pads - reach) / o->stride[i] + 1;
 }
 
-static ts_value add_node(ts_graph *g, ts_op op, const ts_attr *attr, ts_value a, ts_value b, ts_value bias,
-                         ts_shape out)
+static ts_value add_node(ts_graph *g, ts_op op, const ts_attr *attr, ts_value a, ts_value b, ts_value bias, ts_type out)
 {
     ts_node_spec spec = {.op = op, .attr = *attr, .in_count = ts_present(bias) ? 3 : 2, .in = {a, b, bias}};
-    spec.out[0] = (ts_type){ts_type_of(a).dtype, out};
+    spec.out[0] = out;
     return ts_node_add(g, &spec, NULL);
 }
 
@@ -155,7 +155,8 @@ static ts_value build_2d(ts_graph *g, const kind *k, ts_value x, ts_value w, ts_
         attr.conv.dilation[i] = o->dilation[i];
     }
     attr.conv.groups = o->groups;
-    return add_node(g, k->transposed ? TS_OP_conv_transpose : TS_OP_conv, &attr, x, w, bias, y);
+    return add_node(g, k->transposed ? TS_OP_conv_transpose : TS_OP_conv, &attr, x, w, bias,
+                    (ts_type){ts_type_of(x).dtype, y});
 }
 
 /* [A, n, C] -> [A, 1, n, C] */
@@ -200,25 +201,29 @@ ts_value ts_conv1d_transpose(ts_value x, ts_value weight, ts_value bias, ts_conv
     return build(&conv1d_transpose, x, weight, bias, &opts);
 }
 
-/* Both adjoints at once: `back` is the other op, and the larger image (the convolution's input) comes first in dw. */
-static void rule(ts_rule *r, ts_op back, ts_value large, ts_value small)
+/* Both adjoints at once: `back` is the other op, and the larger image (the convolution's input) comes first in dw. From
+ * bf16 operands the weights' gradient is f32 all the same: it is a long sum, and goes to f32 weights. */
+static void rule(ts_rule *r, ts_op back)
 {
     ts_graph *g = r->dout[0].graph;
-    ts_value x = r->in[0], w = r->in[1], dy = r->dout[0];
+    ts_value x = r->in[0], w = r->in[1], dy = ts_cast(r->dout[0], ts_type_of(x).dtype);
+    const bool forward = back == TS_OP_conv_transpose;
+    const ts_dtype wide = ts_type_of(x).dtype == TS_BF16 ? TS_F32 : ts_type_of(x).dtype;
     if (r->wants[0])
-        r->din[0] = add_node(g, back, r->attr, dy, w, TS_ABSENT, ts_value_shape(x));
+        r->din[0] = add_node(g, back, r->attr, dy, w, TS_ABSENT, ts_type_of(x));
     if (r->wants[1])
-        r->din[1] = add_node(g, TS_OP_conv_dw, r->attr, large, small, TS_ABSENT, ts_value_shape(w));
+        r->din[1] = add_node(g, TS_OP_conv_dw, r->attr, forward ? x : dy, forward ? dy : x, TS_ABSENT,
+                             (ts_type){wide, ts_value_shape(w)});
     if (r->in_count > 2 && r->wants[2])
-        r->din[2] = ts_sum_to(dy, ts_value_shape(r->in[2]));
+        r->din[2] = ts_sum_to(r->dout[0], ts_value_shape(r->in[2]));
 }
 
 void ts_rule_conv(ts_rule *r)
 {
-    rule(r, TS_OP_conv_transpose, r->in[0], r->dout[0]);
+    rule(r, TS_OP_conv_transpose);
 }
 
 void ts_rule_conv_transpose(ts_rule *r)
 {
-    rule(r, TS_OP_conv, r->dout[0], r->in[0]);
+    rule(r, TS_OP_conv);
 }

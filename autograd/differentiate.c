@@ -45,6 +45,22 @@ static void mark_dependent(const ts_graph *g, bool *depends)
     }
 }
 
+/* The gradient of a bf16 value is bf16 or f32: whoever sums much gives f32. A cast takes either, any other rule its
+ * value's own dtype. */
+static ts_value arriving(const ts_node *node, ts_value gradient, ts_value out)
+{
+    if (!ts_present(gradient) || node->op == TS_OP_cast)
+        return gradient;
+    return ts_cast(gradient, ts_type_of(out).dtype);
+}
+
+static ts_value add_up(ts_value a, ts_value b)
+{
+    if (ts_type_of(a).dtype == ts_type_of(b).dtype)
+        return ts_add(a, b);
+    return ts_add(ts_cast(a, TS_F32), ts_cast(b, TS_F32));
+}
+
 /* The rule of node i, if a gradient arrives at one of its results; contributions are added into `gradient`. */
 static void apply(ts_graph *g, int32_t i, const bool *depends, int32_t *gradient)
 {
@@ -53,8 +69,7 @@ static void apply(ts_graph *g, int32_t i, const bool *depends, int32_t *gradient
     bool arrives = false;
     for (int k = 0; k < node.out_count; k++) {
         rule.out[k] = ts_value_at(g, node.out[k]);
-        rule.dout[k] = ts_value_at(g, gradient[node.out[k]]);
-        arrives |= ts_present(rule.dout[k]);
+        arrives |= gradient[node.out[k]] >= 0;
     }
     if (!arrives)
         return;
@@ -68,6 +83,8 @@ static void apply(ts_graph *g, int32_t i, const bool *depends, int32_t *gradient
     if (!wanted)
         return;
     ts_graph_set_path(g, node.path);
+    for (int k = 0; k < node.out_count; k++)
+        rule.dout[k] = arriving(&node, ts_value_at(g, gradient[node.out[k]]), rule.out[k]);
     if (!rules[node.op]) {
         ts_build_fail(g, ts_ops[node.op].name, "has no gradient of its own (second derivatives are not supported)");
         return;
@@ -83,7 +100,7 @@ static void apply(ts_graph *g, int32_t i, const bool *depends, int32_t *gradient
             return;
         }
         ts_value so_far = ts_value_at(g, gradient[node.in[k]]);
-        gradient[node.in[k]] = ts_present(so_far) ? ts_add(so_far, rule.din[k]).id : rule.din[k].id;
+        gradient[node.in[k]] = ts_present(so_far) ? add_up(so_far, rule.din[k]).id : rule.din[k].id;
     }
 }
 

@@ -38,7 +38,7 @@ static ts_value one(ts_op op, ts_value x, double a, double b)
     ts_graph *g;
     if (ts_poisoned(&g, 1, &x))
         return ts_poison(g);
-    if (ts_type_of(x).dtype != ts_graph_real(g))
+    if (ts_type_of(x).dtype != ts_graph_real(g) && ts_type_of(x).dtype != TS_BF16)
         return ts_build_fail(g, ts_ops[op].name, "operand is %s, expected %s", ts_dtype_name(ts_type_of(x).dtype),
                              ts_dtype_name(ts_graph_real(g)));
     ts_node_spec spec = {.op = op, .in_count = 1, .in = {x}, .out = {ts_type_of(x)}};

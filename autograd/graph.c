@@ -62,6 +62,11 @@ ts_dtype ts_graph_real(const ts_graph *graph)
     return graph->real;
 }
 
+void ts_graph_set_rounding(ts_graph *graph, bool allowed)
+{
+    graph->rounds = allowed;
+}
+
 ts_value ts_poison(ts_graph *graph)
 {
     return (ts_value){graph, -1};
@@ -228,6 +233,7 @@ ts_value ts_node_add(ts_graph *graph, const ts_node_spec *spec, ts_value out[])
     ts_node node = {.op = spec->op,
                     .attr = spec->attr,
                     .path = graph->path,
+                    .rounds = graph->rounds,
                     .in_count = spec->in_count,
                     .out_count = info->out_count};
     for (int i = 0; i < spec->in_count; i++)
@@ -250,6 +256,25 @@ ts_value ts_node_add(ts_graph *graph, const ts_node_spec *spec, ts_value out[])
     }
     graph->nodes[graph->node_count++] = node;
     return info->out_count ? (ts_value){graph, node.out[0]} : TS_ABSENT;
+}
+
+ts_value ts_result_add(ts_graph *graph, ts_type type)
+{
+    return add_value(graph, (ts_value_info){.kind = TS_KIND_RESULT, .type = type, .node = -1});
+}
+
+bool ts_node_append(ts_graph *graph, const ts_node *node)
+{
+    if (!reserve((void **)&graph->nodes, graph->node_count, &graph->node_capacity, sizeof *graph->nodes)) {
+        out_of_memory(graph);
+        return false;
+    }
+    for (int i = 0; i < node->out_count; i++) {
+        graph->values[node->out[i]].node = graph->node_count;
+        graph->values[node->out[i]].out_index = i;
+    }
+    graph->nodes[graph->node_count++] = *node;
+    return true;
 }
 
 ts_desc ts_node_desc(const ts_graph *graph, const ts_node *node)

@@ -41,6 +41,10 @@ const char *ts_graph_path(const ts_graph *graph);
 
 ts_dtype ts_graph_real(const ts_graph *graph);
 
+/* Whether products and what lies between them may be computed in bf16 in the nodes that follow, should the graph be
+ * asked to (precision.h). They may not at first. */
+void ts_graph_set_rounding(ts_graph *graph, bool allowed);
+
 /* Leaves. An input is filled by the caller before each run (program.h). */
 ts_value ts_input(ts_graph *graph, const char *name, ts_dtype dtype, ts_shape shape);
 ts_value ts_scalar(ts_graph *graph, double value);                                            /* [] of the real dtype */

@@ -25,6 +25,7 @@ typedef struct {
     ts_op op;
     ts_attr attr;
     const char *path;
+    bool rounds; /* was built where ts_graph_set_rounding had said so */
     int in_count, out_count;
     int32_t in[TS_MAX_IN]; /* value ids; -1: absent */
     int32_t out[TS_MAX_OUT];
@@ -34,6 +35,7 @@ struct ts_graph {
     ts_dtype real;
     ts_arena arena;
     const char *path;
+    bool rounds;
     ts_error error;
     ts_value_info *values;
     int32_t value_count, value_capacity;
@@ -68,6 +70,11 @@ static inline ts_value_info *ts_info(ts_value v)
 {
     return &v.graph->values[v.id];
 }
+
+/* For passes that make the list of nodes anew: a result that no node gives yet, and a node with operands and results
+ * that exist. Poison, false: out of memory (sticky). */
+ts_value ts_result_add(ts_graph *graph, ts_type type);
+bool ts_node_append(ts_graph *graph, const ts_node *node);
 
 /* The value with this id. */
 static inline ts_value ts_value_at(ts_graph *graph, int32_t id)

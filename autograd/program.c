@@ -370,12 +370,19 @@ double ts_program_step_ms(const ts_program *p, int32_t step)
     return p->runs ? p->step_ms[step] / (double)p->runs : 0;
 }
 
+static double element(const void *x, ts_dtype dtype, int64_t i)
+{
+    if (dtype == TS_BF16)
+        return (double)ts_f32_from_bf16(((const uint16_t *)x)[i]);
+    return dtype == TS_F32 ? (double)((const float *)x)[i] : ((const double *)x)[i];
+}
+
 /* How many elements of a real tensor are not finite. */
 static int64_t count_bad(ts_program *p, int32_t value, ts_status *status, ts_error *err)
 {
     ts_value v = ts_value_at(p->plan->graph, value);
     ts_type type = ts_type_of(v);
-    if (type.dtype != TS_F32 && type.dtype != TS_F64)
+    if (!ts_dtype_is_real(type.dtype))
         return 0;
     void *host = ts_alloc(bytes_of(v));
     if (!host) {
@@ -385,7 +392,7 @@ static int64_t count_bad(ts_program *p, int32_t value, ts_status *status, ts_err
     ts_program_get(p, v, host);
     int64_t bad = 0, n = ts_shape_count(type.shape);
     for (int64_t i = 0; i < n; i++)
-        bad += !isfinite(type.dtype == TS_F32 ? (double)((float *)host)[i] : ((double *)host)[i]);
+        bad += !isfinite(element(host, type.dtype, i));
     ts_free(host);
     return bad;
 }

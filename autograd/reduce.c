@@ -38,7 +38,10 @@ static ts_value reduce(ts_op op, ts_value x, uint32_t axes, bool keep)
                              ts_shape_print(shape).text);
     ts_value y = x;
     if (axes) {
-        ts_node_spec spec = {.op = op, .in_count = 1, .in = {x}, .out = {{ts_type_of(x).dtype, reduced(shape, axes)}}};
+        ts_dtype dtype = ts_type_of(x).dtype;
+        if (op == TS_OP_sum && dtype == TS_BF16)
+            dtype = TS_F32;
+        ts_node_spec spec = {.op = op, .in_count = 1, .in = {x}, .out = {{dtype, reduced(shape, axes)}}};
         spec.attr.axis.axes = axes;
         y = ts_node_add(g, &spec, NULL);
     }

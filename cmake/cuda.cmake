@@ -2,7 +2,7 @@
 # plain C++ over an emulation of CUDA, libtessera-cuda-emulated.so, for the tests on machines without a GPU.
 file(GLOB CUDA_SOURCES CONFIGURE_DEPENDS core/cuda/*.cu)
 # What the module needs of core, built into it: it must load into any program, also one that does not export its symbols.
-set(CUDA_CORE core/status.c core/memory.c core/tensor.c core/text.c core/op.c core/fsq.c core/random.c core/device_error.c
+set(CUDA_CORE core/status.c core/memory.c core/tensor.c core/text.c core/op.c core/fsq.c core/random.c core/device_error.c core/widen.c
     core/cuda/geometry.c)
 # cuBLAS and cuDNN are not emulated: convolutions and matrix products run on our own kernels there.
 set(CUDA_LIBRARY_SOURCES core/cuda/cublas.cu core/cuda/cudnn.cu)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/widen.h"
 
 #if defined(__SSE__)
 #include <xmmintrin.h>
@@ -101,12 +102,14 @@ static bool is_wide(const ts_desc *desc)
 static const ts_kernel *ref_kernel_of(ts_device *device, const ts_desc *desc)
 {
     (void)device;
-    return ts_ref_kernel(desc->op, is_wide(desc));
+    return ts_needs_widening(desc) ? &ts_widened : ts_ref_kernel(desc->op, is_wide(desc));
 }
 
 static const ts_kernel *cpu_kernel_of(ts_device *device, const ts_desc *desc)
 {
     const ts_kernel *fast = is_wide(desc) ? NULL : ts_cpu_kernel(desc->op);
+    if (fast && ts_needs_widening(desc) && !fast->bf16)
+        fast = NULL;
     return fast && (!fast->accepts || fast->accepts(desc)) ? fast : ref_kernel_of(device, desc);
 }
 

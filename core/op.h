@@ -141,6 +141,7 @@ typedef struct ts_kernel {
                          ts_error *err); /* NULL: nothing to prepare */
     void (*release)(void *prepared);     /* NULL: nothing to release */
     void (*run)(const ts_call *call);
+    bool bf16; /* computes with bf16 operands itself, where it accepts them; else ts_widened does it with f32 */
 } ts_kernel;
 
 /* Arithmetic of one execution, multiply-adds counted as 2, and bytes that must move at least once (plan, bench). */

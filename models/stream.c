@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "autograd/precision.h"
 #include "core/memory.h"
 #include "layers/causal.h"
 
@@ -42,21 +43,23 @@ static void build(ts_stream *s, part *p, ts_store *store, int block)
     }
     ts_quantized q;
     p->x = ts_input(p->graph, "x", TS_F32, ts_shape_of(1, p->tokens * s->per_token, t->item.dim[1]));
-    p->z = t->model->encode(ts_sub(scope, "encoder"), t->model_options, p->x, t->info.width);
+    p->z = ts_tokenizer_z(scope, t, p->x);
     ts_quantize(t->quantizer, ts_sub(scope, "quantizer"), t->quantizer_options, p->z, &q);
     p->ids = q.ids;
     ts_output(p->z, "z");
     ts_output(p->ids, "ids");
 }
 
-static ts_status open_part(ts_stream *s, int64_t tokens, ts_store *store, ts_workspace *workspace, int block,
+static ts_status open_part(ts_stream *s, int64_t tokens, ts_store *store, ts_workspace *workspace, ts_stream_options o,
                            ts_error *err)
 {
     part *p = &s->parts[s->part_count++];
     *p = (part){.graph = ts_graph_new(TS_F32), .tokens = tokens};
     if (!p->graph)
         return ts_out_of_memory(err, 0);
-    build(s, p, store, block);
+    build(s, p, store, o.block);
+    if (o.bf16)
+        ts_round_products(p->graph);
     if (!p->ids.graph)
         return ts_fail(err, TS_ERR_USAGE, "the quantizer computes no ids (quantizer.indices is false)");
     return ts_program_new(p->graph, workspace, &p->program, err);
@@ -90,8 +93,8 @@ static ts_status open_all(ts_stream *s, ts_store *store, ts_workspace *workspace
 {
     s->per_token = s->tokenizer.item.dim[0] / s->tokenizer.tokens.dim[0];
     if (o.tokens > 1)
-        TS_TRY(open_part(s, o.tokens, store, workspace, o.block, err));
-    TS_TRY(open_part(s, 1, store, workspace, o.block, err));
+        TS_TRY(open_part(s, o.tokens, store, workspace, o, err));
+    TS_TRY(open_part(s, 1, store, workspace, o, err));
     return allocate(s, err);
 }
 

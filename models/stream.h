@@ -1,7 +1,8 @@
 /* A causal tokenizer, block by block: frames go in as they come, tokens come out as soon as they are complete, and the
  * other way round. Whatever the blocks, the results are those of the whole clip: z and frames up to the rounding of a
  * convolution over another length (1e-6 of the largest value was seen), and so the same ids, but for a z that lies that
- * near to the border of two codes.
+ * near to the border of two codes. In bf16 the pasts of layers are f32, so other numbers are rounded than in a whole
+ * clip, and the two agree to the rounding of bf16 only.
  *
  *     ts_stream *s;
  *     TS_TRY(ts_stream_new(&s, &tokenizer, store, workspace, (ts_stream_options){.kind = TS_STREAM_ENCODE}, err));
@@ -33,6 +34,7 @@ typedef enum { TS_STREAM_ENCODE, TS_STREAM_DECODE } ts_stream_kind;
 typedef struct {
     ts_stream_kind kind;
     int block;      /* TS_BLOCK_VALUE, or TS_BLOCK_EMA to read the moving averages of the weights */
+    bool bf16;      /* products of encoder and decoder in bf16 (autograd/precision.h), as the model was trained */
     int64_t tokens; /* in one run where so many have come, which is faster than one by one; at most 1: always one */
 } ts_stream_options;
 

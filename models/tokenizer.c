@@ -9,19 +9,25 @@ ts_status ts_tokenizer_check(ts_tokenizer *t, ts_error *err)
     return t->model->check(t->model_options, t->item, &t->tokens, err);
 }
 
-static ts_value encoder(ts_scope s, const ts_tokenizer *t, ts_value x)
+ts_value ts_tokenizer_z(ts_scope s, const ts_tokenizer *t, ts_value x)
 {
-    return t->model->encode(ts_sub(s, "encoder"), t->model_options, x, t->info.width);
+    ts_graph_set_rounding(s.graph, true);
+    ts_value z = t->model->encode(ts_sub(s, "encoder"), t->model_options, x, t->info.width);
+    ts_graph_set_rounding(s.graph, false);
+    return z;
 }
 
 static ts_value decoder(ts_scope s, const ts_tokenizer *t, ts_value codes)
 {
-    return t->model->decode(ts_sub(s, "decoder"), t->model_options, codes, t->item.dim[t->item.rank - 1]);
+    ts_graph_set_rounding(s.graph, true);
+    ts_value y = t->model->decode(ts_sub(s, "decoder"), t->model_options, codes, t->item.dim[t->item.rank - 1]);
+    ts_graph_set_rounding(s.graph, false);
+    return y;
 }
 
 ts_tokenized ts_tokenizer_forward(ts_scope s, const ts_tokenizer *t, ts_value x, ts_value continuous)
 {
-    ts_tokenized r = {.z = encoder(s, t, x)};
+    ts_tokenized r = {.z = ts_tokenizer_z(s, t, x)};
     ts_quantize(t->quantizer, ts_sub(s, "quantizer"), t->quantizer_options, r.z, &r.q);
     ts_value codes = continuous.graph ? ts_where(continuous, ts_mask_rows(r.z, s.mask), r.q.codes) : r.q.codes;
     r.y = decoder(s, t, codes);
@@ -31,7 +37,7 @@ ts_tokenized ts_tokenizer_forward(ts_scope s, const ts_tokenizer *t, ts_value x,
 ts_value ts_tokenizer_encode(ts_scope s, const ts_tokenizer *t, ts_value x)
 {
     ts_quantized q;
-    ts_quantize(t->quantizer, ts_sub(s, "quantizer"), t->quantizer_options, encoder(s, t, x), &q);
+    ts_quantize(t->quantizer, ts_sub(s, "quantizer"), t->quantizer_options, ts_tokenizer_z(s, t, x), &q);
     return q.ids;
 }
 
@@ -48,5 +54,5 @@ ts_value ts_tokenizer_decode(ts_scope s, const ts_tokenizer *t, ts_value ids)
 void ts_tokenizer_init(ts_scope s, const ts_tokenizer *t, ts_value x, int stage)
 {
     s.hold_state = true; /* the same batch comes again as the first step's */
-    ts_quantizer_init(t->quantizer, ts_sub(s, "quantizer"), t->quantizer_options, encoder(s, t, x), stage);
+    ts_quantizer_init(t->quantizer, ts_sub(s, "quantizer"), t->quantizer_options, ts_tokenizer_z(s, t, x), stage);
 }

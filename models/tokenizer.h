@@ -1,5 +1,6 @@
 /* A complete tokenizer: a model around a quantizer, for items of one shape. Its parameters lie under "encoder",
- * "quantizer" and "decoder". */
+ * "quantizer" and "decoder". Encoder and decoder are built where products may be rounded (autograd/precision.h), the
+ * quantizer is not: the same z has the same ids, whatever the precision. */
 #ifndef TS_MODELS_TOKENIZER_H
 #define TS_MODELS_TOKENIZER_H
 
@@ -28,6 +29,9 @@ typedef struct {
 /* x [B, item] through all of it. `continuous`: a [] that lets z pass unquantized where it is 1 (warm-up), or TS_ABSENT.
  * Tokens that do not count (s.mask [B, tokens]) are 0 to the decoder either way. */
 ts_tokenized ts_tokenizer_forward(ts_scope s, const ts_tokenizer *tokenizer, ts_value x, ts_value continuous);
+
+/* x [B, item] -> z [B, tokens, D]: the encoder alone. */
+ts_value ts_tokenizer_z(ts_scope s, const ts_tokenizer *tokenizer, ts_value x);
 
 /* x [B, item] -> ids [B, tokens, groups]; ids [.., groups] -> codes [.., D]; ids -> y [B, item]. */
 ts_value ts_tokenizer_encode(ts_scope s, const ts_tokenizer *tokenizer, ts_value x);

@@ -6,6 +6,7 @@
 #include "autograd/differentiate.h"
 #include "autograd/node.h"
 #include "autograd/ops.h"
+#include "autograd/precision.h"
 #include "core/memory.h"
 
 /* What changes from step to step is one small input, f32 [SLOTS]. */
@@ -162,6 +163,13 @@ static ts_status seal(ts_experiment *e, const ts_graph *g, ts_error *err)
                            "train.freeze: no parameter's path starts with '%s'; `tessera plan` lists them",
                            e->train->freeze.value[i]);
     return ts_store_seal(e->store, e->device, (uint64_t)e->top->seed, err);
+}
+
+/* What the config's precision makes of a graph: before it is differentiated, or planned. */
+static void apply_precision(ts_graph *g, const ts_experiment *e)
+{
+    if (e->train->precision == TS_PRECISION_BF16)
+        ts_round_products(g);
 }
 
 /* Gradients of all trainable parameters, into their places: bound to the gradient block, or added up in it. */
@@ -351,6 +359,7 @@ static ts_status build_training(ts_training *t, ts_experiment *e, ts_error *err)
     TS_TRY(need_blocks(e, err));
     t->usage = ts_store_find(e->store, "trainer.usage");
     t->live = ts_store_find(e->store, "trainer.live");
+    apply_precision(t->graph, e);
     build_gradients(t, e);
     if (e->train->accumulate == 1) {
         ts_value statistics[TS_MAX_STATISTICS];
@@ -407,6 +416,7 @@ static ts_status build_start(ts_start *start, ts_experiment *e, int stage, ts_er
     ts_scope s = root_scope(e, start->graph, TS_TRAIN, TS_BLOCK_VALUE, start->random);
     s.mask = p.tokens;
     ts_tokenizer_init(s, &e->tokenizer, ts_mask_rows(start->x, p.frames), stage);
+    apply_precision(start->graph, e);
     return ts_program_new(start->graph, e->workspace, &start->program, err);
 }
 
@@ -515,6 +525,7 @@ ts_status ts_inference_open_item(ts_inference *f, ts_experiment *e, ts_inference
     if (!(f->graph = ts_graph_new(TS_F32)))
         return ts_out_of_memory(err, 0);
     build_inference(f, e, &tokenizer, kind, batch, ema);
+    apply_precision(f->graph, e);
     ts_status status = kind == TS_ENCODE && !f->ids.graph
                            ? ts_fail(err, TS_ERR_USAGE, "the quantizer computes no ids (quantizer.indices is false)")
                            : ts_program_new(f->graph, e->workspace, &f->program, err);

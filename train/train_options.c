@@ -3,6 +3,7 @@
 #include <math.h>
 
 static const char *const losses[] = {"mse", "l1", "smooth_l1", "l1_clamped", NULL};
+static const char *const precisions[] = {"f32", "bf16", NULL};
 static const char *const optimizers[] = {"adamw", "adam", "sgd", NULL};
 static const char *const schedules[] = {"constant", "multistep", "cosine", NULL};
 static const char *const decays[] = {"weights", "all", NULL};
@@ -31,6 +32,9 @@ static const ts_option options_list[] = {
     INT("batch", batch, "256", 1, 1 << 20, "batch_size", "items per step"),
     INT("accumulate", accumulate, "1", 1, 1 << 16, NULL,
         "micro-batches that a step's batch is split into, to save memory"),
+    CHOICE(
+        "precision", precision, "f32", precisions, NULL,
+        "products of encoder and decoder: f32, or bf16 operands summed in f32; quantizer and weights are f32 in both"),
     CHOICE("optimizer", optimizer, "adamw", optimizers, NULL, "adamw, adam (decay goes into the gradient) or sgd"),
     REAL("lr", lr, "3e-4", 0, 1e3, NULL, "learning rate after warm-up"),
     REAL("beta1", beta1, "0.9", 0, 0.999999, NULL, "Adam: decay of the mean of gradients"),

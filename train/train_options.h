@@ -8,6 +8,7 @@
 typedef enum { TS_LOSS_MSE, TS_LOSS_L1, TS_LOSS_SMOOTH_L1, TS_LOSS_L1_CLAMPED } ts_loss_kind;
 typedef enum { TS_OPTIMIZER_ADAMW, TS_OPTIMIZER_ADAM, TS_OPTIMIZER_SGD } ts_optimizer_kind;
 typedef enum { TS_SCHEDULE_CONSTANT, TS_SCHEDULE_MULTISTEP, TS_SCHEDULE_COSINE } ts_schedule_kind;
+typedef enum { TS_PRECISION_F32, TS_PRECISION_BF16 } ts_precision;
 typedef enum { TS_DECAY_WEIGHTS, TS_DECAY_ALL } ts_decay_kind;
 typedef enum { TS_NONFINITE_STOP, TS_NONFINITE_SKIP, TS_NONFINITE_ROLLBACK } ts_nonfinite_policy;
 /* Which metric of an evaluation decides what is "best", and in which direction. */
@@ -15,6 +16,7 @@ typedef enum { TS_BEST_MSE, TS_BEST_LOSS, TS_BEST_PSNR, TS_BEST_SSIM, TS_BEST_PE
 
 typedef struct {
     int64_t steps, batch, accumulate; /* a step's batch is split into `accumulate` equal micro-batches */
+    int precision;                    /* ts_precision, of products in encoder and decoder: also in evaluation */
     int optimizer;                    /* ts_optimizer_kind */
     double lr, beta1, beta2, epsilon, weight_decay, momentum, codebook_lr;
     int decay; /* ts_decay_kind */

@@ -9,13 +9,14 @@
 #include "core/cpu/simd.h"
 #include "core/cpu/thin.h"
 #include "core/memory.h"
+#include "core/widen.h"
 
 static bool is_dense_f32(const ts_type *t)
 {
     return !ts_type_present(t) || (t->dtype == TS_F32 && ts_shape_count(t->shape) > 0);
 }
 
-static bool accepts(const ts_desc *d)
+static bool accepts_f32(const ts_desc *d)
 {
     for (int i = 0; i < d->in_count; i++)
         if (!is_dense_f32(&d->in[i]))
@@ -23,10 +24,29 @@ static bool accepts(const ts_desc *d)
     return is_dense_f32(&d->out[0]);
 }
 
-/* x is the large image, y the small one, w the weights: see core/ref/conv.c. */
-static ts_dnnl_conv geometry_of(const ts_desc *d, ts_shape x, ts_shape w, ts_shape y)
+static bool has_bias(const ts_desc *d)
 {
-    ts_dnnl_conv g = {.B = x.dim[0],
+    return d->in_count > 2 && ts_type_present(&d->in[2]);
+}
+
+/* bf16 where the processor has instructions for it that are worth it; a bias where oneDNN's pass takes one. */
+static bool accepts(const ts_desc *d)
+{
+    if (d->in[0].dtype != TS_BF16)
+        return accepts_f32(d);
+    const bool bias = !has_bias(d) || (d->op == TS_OP_conv && d->in[2].dtype == d->out[0].dtype);
+    return ts_dnnl_multiplies_bf16() && d->in[1].dtype == TS_BF16 && bias && ts_shape_count(d->in[0].shape) > 0 &&
+           ts_shape_count(d->in[1].shape) > 0 && ts_shape_count(d->out[0].shape) > 0;
+}
+
+/* x is the large image, y the small one, w the weights: see core/ref/conv.c. */
+static ts_dnnl_conv geometry_of(const ts_desc *d, const ts_type *x_type, const ts_type *w_type, const ts_type *y_type)
+{
+    const ts_shape x = x_type->shape, w = w_type->shape, y = y_type->shape;
+    ts_dnnl_conv g = {.x_type = x_type->dtype,
+                      .w_type = w_type->dtype,
+                      .y_type = y_type->dtype,
+                      .B = x.dim[0],
                       .H = x.dim[1],
                       .W = x.dim[2],
                       .C = x.dim[3],
@@ -50,34 +70,43 @@ typedef struct {
     ts_dnnl_pass pass;
     bool thin;   /* our own kernel for few channels */
     ts_dnnl *op; /* else oneDNN's; NULL where that has only its reference loops, and then ours run */
+    void *wide;  /* bf16 operands are widened after all: for a thin pass, and where oneDNN has nothing for them */
 } plan;
 
 static void release(void *prepared)
 {
     plan *p = prepared;
     ts_dnnl_free(p->op);
+    if (p->wide)
+        ts_widened.release(p->wide);
     ts_free(p);
 }
 
-static ts_status prepare(const ts_dnnl_conv *shape, ts_dnnl_pass pass, ts_device *device, void **prepared,
-                         size_t *scratch_bytes, ts_error *err)
+static ts_status choose(plan *p, const ts_desc *d, ts_device *device, size_t *scratch_bytes, ts_error *err)
+{
+    p->thin = ts_thin_fits(&p->shape, p->pass);
+    if (!p->thin)
+        TS_TRY(ts_dnnl_conv_new(&p->op, &p->shape, p->pass, device->threads, err));
+    if (d->in[0].dtype == TS_BF16 && !p->op)
+        return ts_widened.prepare(d, device, &p->wide, scratch_bytes, err);
+    *scratch_bytes = p->thin ? ts_thin_scratch_bytes(&p->shape, p->pass) : p->op ? ts_dnnl_scratch_bytes(p->op) : 0;
+    return TS_OK;
+}
+
+static ts_status prepare(const ts_desc *d, const ts_dnnl_conv *shape, ts_dnnl_pass pass, ts_device *device,
+                         void **prepared, size_t *scratch_bytes, ts_error *err)
 {
     plan *p = ts_calloc(1, sizeof *p);
     if (!p)
         return ts_out_of_memory(err, sizeof *p);
     p->shape = *shape;
     p->pass = pass;
-    p->thin = ts_thin_fits(shape, pass);
-    if (!p->thin) {
-        ts_status status = ts_dnnl_conv_new(&p->op, shape, pass, device->threads, err);
-        if (status != TS_OK) {
-            release(p);
-            return status;
-        }
-    }
-    *prepared = p;
-    *scratch_bytes = p->thin ? ts_thin_scratch_bytes(shape, pass) : p->op ? ts_dnnl_scratch_bytes(p->op) : 0;
-    return TS_OK;
+    ts_status status = choose(p, d, device, scratch_bytes, err);
+    if (status != TS_OK)
+        release(p);
+    else
+        *prepared = p;
+    return status;
 }
 
 /* Multiply-adds below which the start of a second thread costs more than it brings. */
@@ -93,24 +122,33 @@ static void run_dnnl(const ts_call *call, const ts_dnnl *op, const ts_dnnl_opera
                        ts_dnnl_implementation(op));
 }
 
-static const float *bias_of(const ts_call *call)
+static const void *bias_of(const ts_call *call)
 {
-    return call->desc->in_count > 2 && ts_type_present(&call->desc->in[2]) ? call->in[2] : NULL;
+    return has_bias(call->desc) ? call->in[2] : NULL;
+}
+
+static void run_wide(const ts_call *call, void *wide)
+{
+    ts_call widened = *call;
+    widened.prepared = wide;
+    ts_widened.run(&widened);
 }
 
 static ts_status conv_prepare(const ts_desc *d, ts_device *device, void **prepared, size_t *scratch_bytes,
                               ts_error *err)
 {
-    ts_dnnl_conv g = geometry_of(d, d->in[0].shape, d->in[1].shape, d->out[0].shape);
-    g.bias = d->in_count > 2 && ts_type_present(&d->in[2]);
-    return prepare(&g, TS_DNNL_FORWARD, device, prepared, scratch_bytes, err);
+    ts_dnnl_conv g = geometry_of(d, &d->in[0], &d->in[1], &d->out[0]);
+    g.bias = has_bias(d);
+    return prepare(d, &g, TS_DNNL_FORWARD, device, prepared, scratch_bytes, err);
 }
 
 static void conv(const ts_call *call)
 {
     const plan *p = call->prepared;
     const ts_dnnl_operands o = {.x = call->in[0], .w = call->in[1], .bias = bias_of(call), .y = call->out[0]};
-    if (p->thin)
+    if (p->wide)
+        run_wide(call, p->wide);
+    else if (p->thin)
         ts_thin_forward(&p->shape, call->out[0], o.x, o.w, o.bias, threads_of(call));
     else if (p->op)
         run_dnnl(call, p->op, &o);
@@ -119,13 +157,13 @@ static void conv(const ts_call *call)
 }
 
 const ts_kernel ts_cpu_conv = {
-    .name = "onednn", .accepts = accepts, .prepare = conv_prepare, .release = release, .run = conv};
+    .name = "onednn", .accepts = accepts, .prepare = conv_prepare, .release = release, .run = conv, .bf16 = true};
 
 static ts_status conv_transpose_prepare(const ts_desc *d, ts_device *device, void **prepared, size_t *scratch_bytes,
                                         ts_error *err)
 {
-    const ts_dnnl_conv g = geometry_of(d, d->out[0].shape, d->in[1].shape, d->in[0].shape);
-    return prepare(&g, TS_DNNL_BACKWARD_DATA, device, prepared, scratch_bytes, err);
+    const ts_dnnl_conv g = geometry_of(d, &d->out[0], &d->in[1], &d->in[0]);
+    return prepare(d, &g, TS_DNNL_BACKWARD_DATA, device, prepared, scratch_bytes, err);
 }
 
 /* y [rows, C] += bias [C] */
@@ -152,7 +190,11 @@ static void conv_transpose(const ts_call *call)
 {
     const plan *p = call->prepared;
     const ts_dnnl_operands o = {.x = call->out[0], .w = call->in[1], .y = call->in[0]};
-    const float *bias = bias_of(call);
+    const float *bias = bias_of(call); /* of f32: see accepts */
+    if (p->wide) {
+        run_wide(call, p->wide);
+        return;
+    }
     if (p->thin) {
         ts_thin_data(&p->shape, call->out[0], o.y, o.w, bias, call->scratch, threads_of(call));
         return;
@@ -166,21 +208,27 @@ static void conv_transpose(const ts_call *call)
         add_bias(call, bias);
 }
 
-const ts_kernel ts_cpu_conv_transpose = {
-    .name = "onednn", .accepts = accepts, .prepare = conv_transpose_prepare, .release = release, .run = conv_transpose};
+const ts_kernel ts_cpu_conv_transpose = {.name = "onednn",
+                                         .accepts = accepts,
+                                         .prepare = conv_transpose_prepare,
+                                         .release = release,
+                                         .run = conv_transpose,
+                                         .bf16 = true};
 
 static ts_status conv_dw_prepare(const ts_desc *d, ts_device *device, void **prepared, size_t *scratch_bytes,
                                  ts_error *err)
 {
-    const ts_dnnl_conv g = geometry_of(d, d->in[0].shape, d->out[0].shape, d->in[1].shape);
-    return prepare(&g, TS_DNNL_BACKWARD_WEIGHTS, device, prepared, scratch_bytes, err);
+    const ts_dnnl_conv g = geometry_of(d, &d->in[0], &d->out[0], &d->in[1]);
+    return prepare(d, &g, TS_DNNL_BACKWARD_WEIGHTS, device, prepared, scratch_bytes, err);
 }
 
 static void conv_dw(const ts_call *call)
 {
     const plan *p = call->prepared;
     const ts_dnnl_operands o = {.x = call->in[0], .w = call->out[0], .y = call->in[1]};
-    if (p->thin)
+    if (p->wide)
+        run_wide(call, p->wide);
+    else if (p->thin)
         ts_thin_weights(&p->shape, call->out[0], o.x, o.y, call->scratch, threads_of(call));
     else if (p->op)
         run_dnnl(call, p->op, &o);
@@ -189,4 +237,4 @@ static void conv_dw(const ts_call *call)
 }
 
 const ts_kernel ts_cpu_conv_dw = {
-    .name = "onednn", .accepts = accepts, .prepare = conv_dw_prepare, .release = release, .run = conv_dw};
+    .name = "onednn", .accepts = accepts, .prepare = conv_dw_prepare, .release = release, .run = conv_dw, .bf16 = true};

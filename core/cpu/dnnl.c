@@ -23,6 +23,11 @@ struct ts_dnnl {
     char implementation[64];
 };
 
+static dnnl_data_type_t number(ts_dtype dtype)
+{
+    return dtype == TS_BF16 ? dnnl_bf16 : dnnl_f32;
+}
+
 /* The descriptors of both versions: a struct in 2.x, a pointer to a heap object in 3.x. */
 typedef dnnl_memory_desc_t described;
 #if DNNL_VERSION_MAJOR >= 3
@@ -33,14 +38,16 @@ static layout layout_of(const described *d)
     return *d;
 }
 
-static dnnl_status_t describe_by_tag(described *d, int rank, const dnnl_dims_t dims, dnnl_format_tag_t tag)
+static dnnl_status_t describe_by_tag(described *d, dnnl_data_type_t type, int rank, const dnnl_dims_t dims,
+                                     dnnl_format_tag_t tag)
 {
-    return dnnl_memory_desc_create_with_tag(d, rank, dims, dnnl_f32, tag);
+    return dnnl_memory_desc_create_with_tag(d, rank, dims, type, tag);
 }
 
-static dnnl_status_t describe_by_strides(described *d, int rank, const dnnl_dims_t dims, const dnnl_dims_t strides)
+static dnnl_status_t describe_by_strides(described *d, dnnl_data_type_t type, int rank, const dnnl_dims_t dims,
+                                         const dnnl_dims_t strides)
 {
-    return dnnl_memory_desc_create_with_strides(d, rank, dims, dnnl_f32, strides);
+    return dnnl_memory_desc_create_with_strides(d, rank, dims, type, strides);
 }
 
 static void forget(described *d, int count)
@@ -57,14 +64,16 @@ static layout layout_of(const described *d)
     return d;
 }
 
-static dnnl_status_t describe_by_tag(described *d, int rank, const dnnl_dims_t dims, dnnl_format_tag_t tag)
+static dnnl_status_t describe_by_tag(described *d, dnnl_data_type_t type, int rank, const dnnl_dims_t dims,
+                                     dnnl_format_tag_t tag)
 {
-    return dnnl_memory_desc_init_by_tag(d, rank, dims, dnnl_f32, tag);
+    return dnnl_memory_desc_init_by_tag(d, rank, dims, type, tag);
 }
 
-static dnnl_status_t describe_by_strides(described *d, int rank, const dnnl_dims_t dims, const dnnl_dims_t strides)
+static dnnl_status_t describe_by_strides(described *d, dnnl_data_type_t type, int rank, const dnnl_dims_t dims,
+                                         const dnnl_dims_t strides)
 {
-    return dnnl_memory_desc_init_by_strides(d, rank, dims, dnnl_f32, strides);
+    return dnnl_memory_desc_init_by_strides(d, rank, dims, type, strides);
 }
 
 static void forget(described *d, int count)
@@ -100,6 +109,11 @@ const char *ts_cpu_onednn(void)
     return ts_dnnl_version();
 }
 
+bool ts_dnnl_multiplies_bf16(void)
+{
+    return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_amx) == dnnl_cpu_isa_avx512_core_amx;
+}
+
 static size_t rounded(size_t bytes)
 {
     return (bytes + 63) / 64 * 64;
@@ -127,15 +141,17 @@ static dnnl_status_t describe_conv(conv_layouts *l, const ts_dnnl_conv *s)
         l->before[i] = s->pad[i];
         l->after[i] = (small[i] - 1) * s->stride[i] + s->dilation[i] * (taps[i] - 1) + 1 - large[i] - s->pad[i];
     }
-    dnnl_status_t status = describe_by_tag(&l->part[X], 4, x, dnnl_nhwc);
+    dnnl_status_t status = describe_by_tag(&l->part[X], number(s->x_type), 4, x, dnnl_nhwc);
     if (status == dnnl_success)
-        status = describe_by_tag(&l->part[Y], 4, y, dnnl_nhwc);
+        status = describe_by_tag(&l->part[Y], number(s->y_type), 4, y, dnnl_nhwc);
     if (status == dnnl_success)
-        status = describe_by_tag(&l->part[BIAS], 1, bias, dnnl_a);
+        status = describe_by_tag(&l->part[BIAS], number(s->y_type), 1, bias, dnnl_a);
     if (status == dnnl_success)
-        status = describe_by_tag(&l->part[W], groups ? 5 : 4, groups ? grouped : w, dnnl_format_tag_any);
+        status =
+            describe_by_tag(&l->part[W], number(s->w_type), groups ? 5 : 4, groups ? grouped : w, dnnl_format_tag_any);
     if (status == dnnl_success)
-        status = describe_by_tag(&l->weights, groups ? 5 : 4, groups ? grouped : w, groups ? dnnl_gohwi : dnnl_ohwi);
+        status = describe_by_tag(&l->weights, number(s->w_type), groups ? 5 : 4, groups ? grouped : w,
+                                 groups ? dnnl_gohwi : dnnl_ohwi);
     return status;
 }
 
@@ -272,7 +288,7 @@ static dnnl_status_t finish(ts_dnnl *op, dnnl_primitive_desc_t pd, const describ
     if (status == dnnl_success && op->pad_bytes) {
         const dnnl_dims_t bytes = {(dnnl_dim_t)(op->pad_bytes / sizeof(float))};
         described pad;
-        status = describe_by_tag(&pad, 1, bytes, dnnl_a);
+        status = describe_by_tag(&pad, dnnl_f32, 1, bytes, dnnl_a);
         if (status == dnnl_success) {
             status = make_memory(&op->pad, layout_of(&pad));
             forget(&pad, 1);
@@ -341,14 +357,15 @@ static dnnl_status_t describe_product(described part[OPERANDS], const ts_dnnl_pr
     const dnnl_dims_t a_step = {M * K, s->trans_a ? 1 : K, s->trans_a ? M : 1};
     const dnnl_dims_t b_step = {K * N, s->trans_b ? 1 : N, s->trans_b ? K : 1};
     const dnnl_dims_t c_step = {M * N, N, 1}, bias_step = {N, N, 1};
+    const dnnl_data_type_t in = number(s->in), out = number(s->out);
     const int skip = s->batch == 1, rank = 3 - skip; /* a batch of one is left out */
-    dnnl_status_t status = describe_by_strides(&part[X], rank, a + skip, a_step + skip);
+    dnnl_status_t status = describe_by_strides(&part[X], in, rank, a + skip, a_step + skip);
     if (status == dnnl_success)
-        status = describe_by_strides(&part[W], rank, b + skip, b_step + skip);
+        status = describe_by_strides(&part[W], in, rank, b + skip, b_step + skip);
     if (status == dnnl_success)
-        status = describe_by_strides(&part[BIAS], rank, bias + skip, bias_step + skip);
+        status = describe_by_strides(&part[BIAS], out, rank, bias + skip, bias_step + skip);
     if (status == dnnl_success)
-        status = describe_by_strides(&part[Y], rank, c + skip, c_step + skip);
+        status = describe_by_strides(&part[Y], out, rank, c + skip, c_step + skip);
     return status;
 }
 

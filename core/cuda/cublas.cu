@@ -5,6 +5,7 @@
 
 extern "C" {
 #include "core/cuda/geometry.h"
+#include "core/widen.h"
 }
 
 namespace
@@ -38,11 +39,16 @@ ts_status open_library(ts_cuda *c, ts_error *err)
     return TS_OK;
 }
 
-ts_status make_matrix(cublasLtMatrixLayout_t *matrix, int64_t rows, int64_t columns, int64_t ld, int64_t batch,
-                      int64_t step, ts_error *err)
+cudaDataType_t number(ts_dtype dtype)
+{
+    return dtype == TS_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+}
+
+ts_status make_matrix(cublasLtMatrixLayout_t *matrix, ts_dtype dtype, int64_t rows, int64_t columns, int64_t ld,
+                      int64_t batch, int64_t step, ts_error *err)
 {
     int32_t count = (int32_t)batch;
-    BLAS_TRY(cublasLtMatrixLayoutCreate(matrix, CUDA_R_32F, (uint64_t)rows, (uint64_t)columns, ld));
+    BLAS_TRY(cublasLtMatrixLayoutCreate(matrix, number(dtype), (uint64_t)rows, (uint64_t)columns, ld));
     BLAS_TRY(cublasLtMatrixLayoutSetAttribute(*matrix, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count, sizeof count));
     BLAS_TRY(
         cublasLtMatrixLayoutSetAttribute(*matrix, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &step, sizeof step));
@@ -55,16 +61,19 @@ ts_status describe(product *p, const ts_cuda *c, ts_error *err)
     const cublasOperation_t first = l->trans_first ? CUBLAS_OP_T : CUBLAS_OP_N;
     const cublasOperation_t second = l->trans_second ? CUBLAS_OP_T : CUBLAS_OP_N;
     const cublasLtEpilogue_t epilogue = l->bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
-    BLAS_TRY(
-        cublasLtMatmulDescCreate(&p->what, c->tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    const bool tf32 = c->tf32 && l->in == TS_F32;
+    const cudaDataType_t bias = number(l->out);
+    BLAS_TRY(cublasLtMatmulDescCreate(&p->what, tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F));
     BLAS_TRY(cublasLtMatmulDescSetAttribute(p->what, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first));
     BLAS_TRY(cublasLtMatmulDescSetAttribute(p->what, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second));
     BLAS_TRY(cublasLtMatmulDescSetAttribute(p->what, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue));
-    TS_TRY(make_matrix(&p->first, l->trans_first ? l->k : l->m, l->trans_first ? l->m : l->k, l->ld_first, l->batch,
-                       l->step_first, err));
-    TS_TRY(make_matrix(&p->second, l->trans_second ? l->n : l->k, l->trans_second ? l->k : l->n, l->ld_second, l->batch,
-                       l->step_second, err));
-    return make_matrix(&p->out, l->m, l->n, l->ld_out, l->batch, l->step_out, err);
+    if (l->bias)
+        BLAS_TRY(cublasLtMatmulDescSetAttribute(p->what, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &bias, sizeof bias));
+    TS_TRY(make_matrix(&p->first, l->in, l->trans_first ? l->k : l->m, l->trans_first ? l->m : l->k, l->ld_first,
+                       l->batch, l->step_first, err));
+    TS_TRY(make_matrix(&p->second, l->in, l->trans_second ? l->n : l->k, l->trans_second ? l->k : l->n, l->ld_second,
+                       l->batch, l->step_second, err));
+    return make_matrix(&p->out, l->out, l->m, l->n, l->ld_out, l->batch, l->step_out, err);
 }
 
 /* The heuristic's first choice. Sums split over k are added in a fixed order or not taken. False: it has none. */
@@ -115,10 +124,12 @@ ts_status prepare(const ts_desc *desc, ts_device *device, void **prepared, size_
     p->layout = ts_product_layout_of(desc);
     ts_status status = describe(p, c, err);
     if (status == TS_OK && !choose(p, c)) {
-        ts_device_note(device, "cuBLASLt has no product of %lld x %lld x %lld, batch %lld: our own kernel runs",
+        const bool half = p->layout.in == TS_BF16;
+        ts_device_note(device, "cuBLASLt has no product of %lld x %lld x %lld, batch %lld, of %s: %s",
                        (long long)p->layout.m, (long long)p->layout.n, (long long)p->layout.k,
-                       (long long)p->layout.batch);
-        status = ts_own_prepare(&p->own, &ts_cuda_matmul, desc, device, scratch_bytes, err);
+                       (long long)p->layout.batch, ts_dtype_name(p->layout.in),
+                       half ? "it is computed in f32" : "our own kernel runs");
+        status = ts_own_prepare(&p->own, half ? &ts_widened : &ts_cuda_matmul, desc, device, scratch_bytes, err);
     } else {
         *scratch_bytes = p->workspace;
     }
@@ -149,21 +160,13 @@ void run(const ts_call *call)
         ts_device_fail(call->device, "cuBLASLt: cublasLtMatmul: %s", cublasLtGetStatusString(status));
 }
 
-const ts_kernel kernel = {.name = "cublaslt", .prepare = prepare, .release = release, .run = run};
-
-bool is_f32(const ts_type *t)
-{
-    return !ts_type_present(t) || (t->dtype == TS_F32 && ts_shape_count(t->shape) > 0);
-}
+const ts_kernel kernel = {.name = "cublaslt", .prepare = prepare, .release = release, .run = run, .bf16 = true};
 
 } // namespace
 
 const ts_kernel *ts_cublas_kernel(const ts_desc *desc)
 {
-    for (int i = 0; i < desc->in_count; i++)
-        if (!is_f32(&desc->in[i]))
-            return nullptr;
-    return is_f32(&desc->out[0]) ? &kernel : nullptr;
+    return ts_library_dtypes(desc) ? &kernel : nullptr;
 }
 
 void ts_cublas_close(ts_cuda *c)

@@ -1,13 +1,14 @@
 /* Convolutions by cuDNN's graph API: the one file that knows it. An execution plan is made once from the layouts of
  * geometry.h; of the engines that the heuristics offer, the first that is deterministic and keeps f32's precision is
- * taken (ts_cuda.fastest and .tf32 lift the two conditions). A forward convolution takes its bias along where an engine
- * can. */
+ * taken (ts_cuda.fastest and .tf32 lift the two conditions). bf16 operands may go to tensor cores, which add in f32. A
+ * forward convolution takes its bias along where an engine can. */
 #include <cudnn.h>
 
 #include "core/cuda/library.h"
 
 extern "C" {
 #include "core/cuda/geometry.h"
+#include "core/widen.h"
 }
 
 namespace
@@ -62,13 +63,17 @@ struct conv_plan {
     ts_own own;
     cudnnBackendDescriptor_t execution;
     bool bias_after; /* a pass of its own, where the engine did not take it along */
+    bool rounded; /* no engine gives f32 for bf16: the result comes as bf16, at `result` in the scratch, and is cast */
+    size_t result;
 };
 
 const cudnnDataType_t real = CUDNN_DATA_FLOAT;
 
+/* What stays between two operations of a graph is f32. */
 void describe_tensor(descriptor &t, int64_t uid, const ts_image_layout &layout, bool is_virtual)
 {
-    t.set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &real)
+    const cudnnDataType_t type = layout.dtype == TS_BF16 && !is_virtual ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
+    t.set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type)
         .set(CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, layout.dim)
         .set(CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, layout.stride)
         .set(CUDNN_ATTR_TENSOR_UNIQUE_ID, uid)
@@ -126,8 +131,8 @@ pass pass_of(ts_op op)
     }
 }
 
-/* Does the engine of this config keep what was promised? */
-bool is_welcome(cudnnBackendDescriptor_t config, const ts_cuda *c)
+/* Does the engine of this config keep what was promised? half: for bf16, whose products tensor cores do not round. */
+bool is_welcome(cudnnBackendDescriptor_t config, bool half, const ts_cuda *c)
 {
     descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
     cudnnBackendNumericalNote_t note[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
@@ -140,10 +145,9 @@ bool is_welcome(cudnnBackendDescriptor_t config, const ts_cuda *c)
     for (int64_t i = 0; i < found; i++) {
         if (note[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC && !c->fastest)
             return false;
-        bool rounds = note[i] == CUDNN_NUMERICAL_NOTE_TENSOR_CORE ||
-                      note[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS ||
-                      note[i] == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION;
-        if (rounds && !c->tf32)
+        const bool rounds = note[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS ||
+                            note[i] == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION;
+        if (half ? rounds : (rounds || note[i] == CUDNN_NUMERICAL_NOTE_TENSOR_CORE) && !c->tf32)
             return false;
     }
     return true;
@@ -169,7 +173,8 @@ cudnnBackendDescriptor_t finish_plan(cudnnBackendDescriptor_t config, const ts_c
 }
 
 /* The first plan that one kind of heuristics leads to, best first. */
-cudnnBackendDescriptor_t ask(cudnnBackendHeurMode_t mode, const descriptor &graph, const ts_cuda *c, size_t *workspace)
+cudnnBackendDescriptor_t ask(cudnnBackendHeurMode_t mode, const descriptor &graph, bool half, const ts_cuda *c,
+                             size_t *workspace)
 {
     descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
     heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph)
@@ -185,7 +190,7 @@ cudnnBackendDescriptor_t ask(cudnnBackendHeurMode_t mode, const descriptor &grap
                                  MOST_ENGINES, &found, config) != CUDNN_STATUS_SUCCESS)
         found = 0;
     for (int64_t i = 0; i < found && i < MOST_ENGINES && !result; i++)
-        if (is_welcome(config[i], c))
+        if (is_welcome(config[i], half, c))
             result = finish_plan(config[i], c, workspace);
     for (int i = 0; i < MOST_ENGINES; i++)
         if (config[i])
@@ -193,7 +198,7 @@ cudnnBackendDescriptor_t ask(cudnnBackendHeurMode_t mode, const descriptor &grap
     return result;
 }
 
-cudnnBackendDescriptor_t plan_graph(cudnnBackendDescriptor_t *operations, int64_t count, const ts_cuda *c,
+cudnnBackendDescriptor_t plan_graph(cudnnBackendDescriptor_t *operations, int64_t count, bool half, const ts_cuda *c,
                                     size_t *workspace)
 {
     descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
@@ -202,15 +207,16 @@ cudnnBackendDescriptor_t plan_graph(cudnnBackendDescriptor_t *operations, int64_
         .set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
     if (!graph.finalize())
         return nullptr;
-    cudnnBackendDescriptor_t plan = ask(CUDNN_HEUR_MODE_A, graph, c, workspace);
-    return plan ? plan : ask(CUDNN_HEUR_MODE_FALLBACK, graph, c, workspace);
+    cudnnBackendDescriptor_t plan = ask(CUDNN_HEUR_MODE_A, graph, half, c, workspace);
+    return plan ? plan : ask(CUDNN_HEUR_MODE_FALLBACK, graph, half, c, workspace);
 }
 
 /* The convolution of `desc`, with the addition of a bias behind it where `bias` says so. */
 cudnnBackendDescriptor_t make_plan(const ts_desc *desc, bool bias, const ts_cuda *c, size_t *workspace)
 {
     const ts_conv_layout l = ts_conv_layout_of(desc);
-    const ts_image_layout bias_layout = {{1, l.y.dim[1], 1, 1}, {l.y.dim[1], 1, l.y.dim[1], l.y.dim[1]}};
+    const ts_image_layout bias_layout = {{1, l.y.dim[1], 1, 1}, {l.y.dim[1], 1, l.y.dim[1], l.y.dim[1]}, l.y.dtype};
+    const bool half = desc->in[0].dtype == TS_BF16;
     const pass p = pass_of(desc->op);
     const cudnnPointwiseMode_t sum = CUDNN_POINTWISE_ADD;
     descriptor x(CUDNN_BACKEND_TENSOR_DESCRIPTOR), w(CUDNN_BACKEND_TENSOR_DESCRIPTOR),
@@ -224,7 +230,7 @@ cudnnBackendDescriptor_t make_plan(const ts_desc *desc, bool bias, const ts_cuda
         return nullptr;
     cudnnBackendDescriptor_t operations[2] = {operation.d, nullptr};
     if (!bias)
-        return plan_graph(operations, 1, c, workspace);
+        return plan_graph(operations, 1, half, c, workspace);
     descriptor b(CUDNN_BACKEND_TENSOR_DESCRIPTOR), out(CUDNN_BACKEND_TENSOR_DESCRIPTOR),
         how(CUDNN_BACKEND_POINTWISE_DESCRIPTOR), addition(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
     describe_tensor(b, UID_BIAS, bias_layout, false);
@@ -239,7 +245,7 @@ cudnnBackendDescriptor_t make_plan(const ts_desc *desc, bool bias, const ts_cuda
     if (!addition.finalize())
         return nullptr;
     operations[1] = addition.d;
-    return plan_graph(operations, 2, c, workspace);
+    return plan_graph(operations, 2, half, c, workspace);
 }
 
 ts_status open_library(ts_cuda *c, ts_error *err)
@@ -278,10 +284,30 @@ void release(void *prepared)
 
 ts_status refused(conv_plan *p, const ts_desc *desc, ts_device *device, size_t *scratch_bytes, ts_error *err)
 {
-    ts_device_note(device, "cuDNN has no deterministic engine for %s of %s with weights %s: our own kernel runs",
+    const bool half = desc->in[0].dtype == TS_BF16;
+    ts_device_note(device, "cuDNN has no deterministic engine for %s of %s with weights %s, of %s: %s",
+                   ts_ops[desc->op].name, ts_shape_print(desc->in[0].shape).text,
+                   ts_shape_print(desc->in[1].shape).text, ts_dtype_name(desc->in[0].dtype),
+                   half ? "it is computed in f32" : "our own kernel runs");
+    return ts_own_prepare(&p->own, half ? &ts_widened : own_kernel(desc->op), desc, device, scratch_bytes, err);
+}
+
+/* f32 from bf16 by an engine that only gives bf16: one more rounding, which is said. */
+void plan_rounded(conv_plan *p, const ts_desc *desc, ts_device *device, size_t *scratch_bytes)
+{
+    ts_desc half = *desc;
+    if (desc->in[0].dtype != TS_BF16 || desc->out[0].dtype != TS_F32)
+        return;
+    half.out[0].dtype = TS_BF16;
+    p->execution = make_plan(&half, false, static_cast<const ts_cuda *>(device->state), scratch_bytes);
+    if (!p->execution)
+        return;
+    p->rounded = true;
+    p->result = (*scratch_bytes + 255) / 256 * 256;
+    *scratch_bytes = p->result + (size_t)ts_shape_count(desc->out[0].shape) * sizeof(uint16_t);
+    ts_device_note(device, "cuDNN gives no f32 for %s of bf16 %s with %s: its result is rounded to bf16",
                    ts_ops[desc->op].name, ts_shape_print(desc->in[0].shape).text,
                    ts_shape_print(desc->in[1].shape).text);
-    return ts_own_prepare(&p->own, own_kernel(desc->op), desc, device, scratch_bytes, err);
 }
 
 ts_status prepare(const ts_desc *desc, ts_device *device, void **prepared, size_t *scratch_bytes, ts_error *err)
@@ -299,6 +325,8 @@ ts_status prepare(const ts_desc *desc, ts_device *device, void **prepared, size_
         p->execution = make_plan(desc, false, c, scratch_bytes);
     }
     if (!p->execution)
+        plan_rounded(p, desc, device, scratch_bytes);
+    if (!p->execution)
         status = refused(p, desc, device, scratch_bytes, err);
     if (status != TS_OK)
         release(p);
@@ -313,6 +341,40 @@ __global__ void add_bias(float *y, const float *bias, int64_t n, int channels)
         y[i] += bias[i % channels];
 }
 
+__global__ void add_half_bias(uint16_t *y, const uint16_t *bias, int64_t n, int channels)
+{
+    for (TS_CUDA_EACH(i, n))
+        y[i] = ts_bf16_from_f32(ts_f32_from_bf16(y[i]) + ts_f32_from_bf16(bias[i % channels]));
+}
+
+void run_bias(const ts_call *call)
+{
+    const ts_type *out = &call->desc->out[0];
+    const int64_t n = ts_shape_count(out->shape);
+    const int channels = (int)out->shape.dim[3];
+    if (out->dtype == TS_BF16)
+        TS_LAUNCH(add_half_bias, ts_cuda_grid(call, n), TS_CUDA_BLOCK, ts_cuda_stream(call),
+                  static_cast<uint16_t *>(call->out[0]), static_cast<const uint16_t *>(call->in[2]), n, channels);
+    else
+        TS_LAUNCH(add_bias, ts_cuda_grid(call, n), TS_CUDA_BLOCK, ts_cuda_stream(call),
+                  static_cast<float *>(call->out[0]), static_cast<const float *>(call->in[2]), n, channels);
+    ts_cuda_launched(call);
+}
+
+/* What a rounded plan left in the scratch, as f32 to its place. */
+void run_cast(const ts_call *call, void *result)
+{
+    ts_desc d = {};
+    d.op = TS_OP_cast;
+    d.in_count = d.out_count = 1;
+    d.out[0] = d.in[0] = call->desc->out[0];
+    d.in[0].dtype = TS_BF16;
+    ts_call cast = *call;
+    cast.desc = &d;
+    cast.in = &result;
+    ts_cuda_cast.run(&cast);
+}
+
 void run(const ts_call *call)
 {
     const conv_plan *p = static_cast<const conv_plan *>(call->prepared);
@@ -324,10 +386,11 @@ void run(const ts_call *call)
     const ts_op op = call->desc->op;
     const bool back = op == TS_OP_conv_transpose, weights = op == TS_OP_conv_dw, bias = has_bias(call->desc);
     int64_t uid[4] = {UID_X, UID_W, UID_Y, UID_BIAS};
-    void *at[4] = {back ? call->out[0] : call->in[0], weights ? call->out[0] : call->in[1],
+    void *result = p->rounded ? static_cast<char *>(call->scratch) + p->result : call->out[0];
+    void *at[4] = {back ? result : call->in[0], weights ? result : call->in[1],
                    back      ? call->in[0]
                    : weights ? call->in[1]
-                             : call->out[0],
+                             : result,
                    bias ? call->in[2] : nullptr};
     descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
     const int64_t count = bias && !p->bias_after ? 4 : 3;
@@ -339,30 +402,19 @@ void run(const ts_call *call)
                                : CUDNN_STATUS_BAD_PARAM;
     if (status != CUDNN_STATUS_SUCCESS)
         ts_device_fail(call->device, "cuDNN: cudnnBackendExecute: %s", cudnnGetErrorString(status));
-    if (!p->bias_after)
-        return;
-    const ts_shape out = call->desc->out[0].shape;
-    const int64_t n = ts_shape_count(out);
-    TS_LAUNCH(add_bias, ts_cuda_grid(call, n), TS_CUDA_BLOCK, c->stream, static_cast<float *>(call->out[0]),
-              static_cast<const float *>(call->in[2]), n, (int)out.dim[3]);
-    ts_cuda_launched(call);
+    if (p->rounded)
+        run_cast(call, result);
+    if (p->bias_after)
+        run_bias(call);
 }
 
-const ts_kernel kernel = {.name = "cudnn", .prepare = prepare, .release = release, .run = run};
-
-bool is_f32(const ts_type *t)
-{
-    return !ts_type_present(t) || (t->dtype == TS_F32 && ts_shape_count(t->shape) > 0);
-}
+const ts_kernel kernel = {.name = "cudnn", .prepare = prepare, .release = release, .run = run, .bf16 = true};
 
 } // namespace
 
 const ts_kernel *ts_cudnn_kernel(const ts_desc *desc)
 {
-    for (int i = 0; i < desc->in_count; i++)
-        if (!is_f32(&desc->in[i]))
-            return nullptr;
-    return is_f32(&desc->out[0]) ? &kernel : nullptr;
+    return ts_library_dtypes(desc) ? &kernel : nullptr;
 }
 
 void ts_cudnn_close(ts_cuda *c)

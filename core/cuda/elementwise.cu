@@ -127,6 +127,30 @@ template <class Of, int K> void run_flat(const ts_call *call)
     ts_map_flat<K>(call, Of{(float)scalar.a, (float)scalar.b});
 }
 
+/* Of f32 or, where all are of one shape, of bf16. */
+bool accepts_both(const ts_desc *desc)
+{
+    return ts_all_f32(desc) || ts_flat_bf16(desc);
+}
+
+template <class Of, int K> void run_both(const ts_call *call)
+{
+    const auto &scalar = call->desc->attr.scalar;
+    const Of f{(float)scalar.a, (float)scalar.b};
+    if (call->desc->out[0].dtype == TS_BF16)
+        ts_map_flat_half<K>(call, f);
+    else
+        ts_map_flat<K>(call, f);
+}
+
+void run_add(const ts_call *call)
+{
+    if (call->desc->out[0].dtype == TS_BF16)
+        ts_map_flat_half<2>(call, add_of{});
+    else
+        ts_map_repeated<2>(call, add_of{});
+}
+
 /* What is chosen may also be i32, which is moved as the bits that it is. */
 bool accepts_where(const ts_desc *desc)
 {
@@ -143,16 +167,9 @@ template <class To> __device__ To to_integer(double x, double lo, double hi)
     return x != x ? (To)0 : (To)(x < lo ? lo : x > hi ? hi : x);
 }
 
-struct bf16 {
-    uint16_t bits;
-};
-
 template <class From> __device__ double widen(From x)
 {
-    if constexpr (sizeof(From) == sizeof(bf16))
-        return (double)ts_f32_from_bf16(x.bits);
-    else
-        return (double)x;
+    return (double)x;
 }
 
 __device__ void narrow(float *to, double x)
@@ -160,9 +177,9 @@ __device__ void narrow(float *to, double x)
     *to = (float)x;
 }
 
-__device__ void narrow(bf16 *to, double x)
+__device__ void narrow(ts_bf16 *to, double x)
 {
-    to->bits = ts_bf16_from_f32((float)x);
+    *to = ts_bf16::of((float)x);
 }
 
 __device__ void narrow(int32_t *to, double x)
@@ -226,7 +243,7 @@ template <class To> void cast_to(const ts_call *call)
     case TS_F32:
         return cast<To, float>(call);
     case TS_BF16:
-        return cast<To, bf16>(call);
+        return cast<To, ts_bf16>(call);
     case TS_I32:
         return cast<To, int32_t>(call);
     case TS_I64:
@@ -242,7 +259,7 @@ void run_cast(const ts_call *call)
     case TS_F32:
         return cast_to<float>(call);
     case TS_BF16:
-        return cast_to<bf16>(call);
+        return cast_to<ts_bf16>(call);
     case TS_I32:
         return cast_to<int32_t>(call);
     case TS_I64:
@@ -257,8 +274,10 @@ void run_cast(const ts_call *call)
 #define KERNEL(op, run_)       extern "C" const ts_kernel ts_cuda_##op = {.name = "cuda", .accepts = ts_all_f32, .run = run_}
 #define KERNEL_REPEATED(op, K) KERNEL(op, (run_repeated<op##_of, K>))
 #define KERNEL_FLAT(op, K)     KERNEL(op, (run_flat<op##_of, K>))
+#define KERNEL_BOTH(op, run_)                                                                                          \
+    extern "C" const ts_kernel ts_cuda_##op = {.name = "cuda", .accepts = accepts_both, .run = run_, .bf16 = true}
 
-KERNEL_REPEATED(add, 2);
+KERNEL_BOTH(add, run_add);
 KERNEL_REPEATED(subtract, 2);
 KERNEL_REPEATED(mul, 2);
 KERNEL_REPEATED(div, 2);
@@ -273,24 +292,24 @@ KERNEL_FLAT(log, 1);
 KERNEL_FLAT(abs, 1);
 KERNEL_FLAT(clamp, 1);
 KERNEL_FLAT(smooth_abs, 1);
-KERNEL_FLAT(relu, 1);
-KERNEL_FLAT(leaky_relu, 1);
-KERNEL_FLAT(elu, 1);
-KERNEL_FLAT(silu, 1);
-KERNEL_FLAT(gelu, 1);
-KERNEL_FLAT(gelu_tanh, 1);
-KERNEL_FLAT(tanh, 1);
+KERNEL_BOTH(relu, (run_both<relu_of, 1>));
+KERNEL_BOTH(leaky_relu, (run_both<leaky_relu_of, 1>));
+KERNEL_BOTH(elu, (run_both<elu_of, 1>));
+KERNEL_BOTH(silu, (run_both<silu_of, 1>));
+KERNEL_BOTH(gelu, (run_both<gelu_of, 1>));
+KERNEL_BOTH(gelu_tanh, (run_both<gelu_tanh_of, 1>));
+KERNEL_BOTH(tanh, (run_both<tanh_of, 1>));
 KERNEL_FLAT(sigmoid, 1);
 KERNEL_FLAT(softplus, 1);
 KERNEL_FLAT(clamp_dx, 2);
-KERNEL_FLAT(relu_dx, 2);
-KERNEL_FLAT(tanh_dx, 2);
+KERNEL_BOTH(relu_dx, (run_both<relu_dx_of, 2>));
+KERNEL_BOTH(tanh_dx, (run_both<tanh_dx_of, 2>));
 KERNEL_FLAT(sigmoid_dx, 2);
-KERNEL_FLAT(leaky_relu_dx, 2);
-KERNEL_FLAT(elu_dx, 2);
-KERNEL_FLAT(silu_dx, 2);
-KERNEL_FLAT(gelu_dx, 2);
-KERNEL_FLAT(gelu_tanh_dx, 2);
+KERNEL_BOTH(leaky_relu_dx, (run_both<leaky_relu_dx_of, 2>));
+KERNEL_BOTH(elu_dx, (run_both<elu_dx_of, 2>));
+KERNEL_BOTH(silu_dx, (run_both<silu_dx_of, 2>));
+KERNEL_BOTH(gelu_dx, (run_both<gelu_dx_of, 2>));
+KERNEL_BOTH(gelu_tanh_dx, (run_both<gelu_tanh_dx_of, 2>));
 
 extern "C" const ts_kernel ts_cuda_where = {.name = "cuda", .accepts = accepts_where, .run = run_repeated<where_of, 3>};
 extern "C" const ts_kernel ts_cuda_cast = {.name = "cuda", .run = run_cast};

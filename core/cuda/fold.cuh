@@ -12,6 +12,7 @@
 #ifndef TS_CORE_CUDA_FOLD_CUH
 #define TS_CORE_CUDA_FOLD_CUH
 
+#include "core/cuda/bf16.cuh"
 #include "core/cuda/walk.cuh"
 
 enum { TS_FOLD_BLOCKS = 1024, TS_FOLD_LANE = 16 }; /* blocks to aim at; units at least for a lane of a chunk */
@@ -109,6 +110,9 @@ template <class X, int WIDTH> struct ts_fold_unit {
 };
 template <> struct ts_fold_unit<float, 4> {
     typedef float4 type;
+};
+template <> struct ts_fold_unit<ts_bf16, 4> {
+    typedef ts_bf16_four type;
 };
 
 /* Four elements of a row go into one total; of neighbouring results, into one each. */
@@ -237,31 +241,31 @@ void ts_fold_launch(const ts_call *call, const ts_fold_plan &p, const X *x, type
     ts_cuda_launched(call);
 }
 
-template <class F>
-void ts_fold_first(const ts_call *call, const ts_fold_plan &p, const float *x, typename F::total *partial, float *y)
+template <class F, class X>
+void ts_fold_first(const ts_call *call, const ts_fold_plan &p, const X *x, typename F::total *partial, float *y)
 {
     if (!ts_walk_narrow(ts_shape_count(call->desc->in[0].shape)))
-        p.rows ? ts_fold_launch<F, float, uint64_t, 1, true>(call, p, x, partial, y)
-               : ts_fold_launch<F, float, uint64_t, 1, false>(call, p, x, partial, y);
+        p.rows ? ts_fold_launch<F, X, uint64_t, 1, true>(call, p, x, partial, y)
+               : ts_fold_launch<F, X, uint64_t, 1, false>(call, p, x, partial, y);
     else if (p.width == 4)
-        p.rows ? ts_fold_launch<F, float, uint32_t, 4, true>(call, p, x, partial, y)
-               : ts_fold_launch<F, float, uint32_t, 4, false>(call, p, x, partial, y);
+        p.rows ? ts_fold_launch<F, X, uint32_t, 4, true>(call, p, x, partial, y)
+               : ts_fold_launch<F, X, uint32_t, 4, false>(call, p, x, partial, y);
     else
-        p.rows ? ts_fold_launch<F, float, uint32_t, 1, true>(call, p, x, partial, y)
-               : ts_fold_launch<F, float, uint32_t, 1, false>(call, p, x, partial, y);
+        p.rows ? ts_fold_launch<F, X, uint32_t, 1, true>(call, p, x, partial, y)
+               : ts_fold_launch<F, X, uint32_t, 1, false>(call, p, x, partial, y);
 }
 
-/* in[0], f32, over `axes` -> out[0] */
-template <class F> void ts_fold_run(const ts_call *call, uint32_t axes)
+/* in[0], of X, over `axes` -> out[0], f32 */
+template <class F, class X = float> void ts_fold_run(const ts_call *call, uint32_t axes)
 {
     typedef typename F::total total;
     const ts_shape &x = call->desc->in[0].shape;
-    const ts_fold_plan p = ts_fold_plan_of(x, axes, ts_aligned16(call->in[0]));
+    const ts_fold_plan p = ts_fold_plan_of(x, axes, reinterpret_cast<uintptr_t>(call->in[0]) % (4 * sizeof(X)) == 0);
     float *y = static_cast<float *>(call->out[0]);
     total *partial = static_cast<total *>(call->scratch);
     if (p.results == 0)
         return;
-    ts_fold_first<F>(call, p, static_cast<const float *>(call->in[0]), partial, p.chunks > 1 ? nullptr : y);
+    ts_fold_first<F>(call, p, static_cast<const X *>(call->in[0]), partial, p.chunks > 1 ? nullptr : y);
     if (p.chunks == 1)
         return;
     const ts_shape rest = {2, {p.chunks, p.results * (p.rows ? 1 : p.width)}};

@@ -1,15 +1,15 @@
 #include "core/cuda/geometry.h"
 
 /* Of a tensor [n, h, w, c] that lies in this order. */
-static ts_image_layout channels_last(ts_shape s)
+static ts_image_layout channels_last(const ts_type *t)
 {
-    int64_t n = s.dim[0], h = s.dim[1], w = s.dim[2], c = s.dim[3];
-    return (ts_image_layout){{n, c, h, w}, {h * w * c, 1, w * c, c}};
+    int64_t n = t->shape.dim[0], h = t->shape.dim[1], w = t->shape.dim[2], c = t->shape.dim[3];
+    return (ts_image_layout){{n, c, h, w}, {h * w * c, 1, w * c, c}, t->dtype};
 }
 
 ts_conv_layout ts_conv_layout_of(const ts_desc *d)
 {
-    const ts_shape in0 = d->in[0].shape, in1 = d->in[1].shape, out = d->out[0].shape;
+    const ts_type *in0 = &d->in[0], *in1 = &d->in[1], *out = &d->out[0];
     const bool back = d->op == TS_OP_conv_transpose, weights = d->op == TS_OP_conv_dw;
     ts_conv_layout l = {.x = channels_last(back ? out : in0),
                         .w = channels_last(weights ? out : in1),
@@ -38,7 +38,9 @@ ts_product_layout ts_product_layout_of(const ts_desc *d)
         M *= batch;
         batch = 1;
     }
-    return (ts_product_layout){.m = N,
+    return (ts_product_layout){.in = d->in[0].dtype,
+                               .out = d->out[0].dtype,
+                               .m = N,
                                .n = M,
                                .k = K,
                                .batch = batch,
@@ -51,4 +53,15 @@ ts_product_layout ts_product_layout_of(const ts_desc *d)
                                .step_first = one_b ? 0 : K * N,
                                .step_second = M * K,
                                .step_out = M * N};
+}
+
+bool ts_library_dtypes(const ts_desc *d)
+{
+    const ts_dtype in = d->in[0].dtype, out = d->out[0].dtype;
+    bool full = ts_shape_count(d->out[0].shape) > 0;
+    for (int i = 0; i < d->in_count; i++)
+        full = full && (!ts_type_present(&d->in[i]) || ts_shape_count(d->in[i].shape) > 0);
+    const bool bias = d->in_count < 3 || !ts_type_present(&d->in[2]) || d->in[2].dtype == out;
+    const bool real = in == TS_F32 ? out == TS_F32 : in == TS_BF16 && (out == TS_F32 || out == TS_BF16);
+    return full && bias && real && d->in[1].dtype == in;
 }

@@ -1,6 +1,10 @@
 /* The table of kernels, expanded from the one list: an op whose kernel is missing does not link. */
 #include "core/cuda/library.h"
 
+extern "C" {
+#include "core/widen.h"
+}
+
 #define KERNEL_DIFF(name)      RUN(name)
 #define KERNEL_SURROGATE(name) RUN(name)
 #define KERNEL_GRAD(name)      RUN(name)
@@ -48,5 +52,8 @@ const ts_kernel *ts_cuda_kernel_of(ts_device *device, const ts_desc *desc)
     if (!ts_cuda_narrow(desc))
         return nullptr;
     const ts_kernel *kernel = library_kernel(desc);
-    return kernel ? kernel : own_kernel(desc);
+    if (!kernel)
+        kernel = own_kernel(desc);
+    const bool widen = ts_needs_widening(desc) && !(kernel && kernel->bf16);
+    return widen ? &ts_widened : kernel;
 }

@@ -4,7 +4,7 @@
 
 #include "core/cuda/cuda.h"
 
-extern "C" const ts_kernel ts_cuda_matmul, ts_cuda_conv, ts_cuda_conv_transpose, ts_cuda_conv_dw;
+extern "C" const ts_kernel ts_cuda_cast, ts_cuda_matmul, ts_cuda_conv, ts_cuda_conv_transpose, ts_cuda_conv_dw;
 
 /* NULL: not one for this desc, or the build has no such library (the emulation). What only `prepare` finds out, that a
  * library has nothing for the shapes, makes the kernel run our own instead, and leaves a note (ts_device_note). */

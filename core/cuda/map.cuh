@@ -3,6 +3,7 @@
 #ifndef TS_CORE_CUDA_MAP_CUH
 #define TS_CORE_CUDA_MAP_CUH
 
+#include "core/cuda/bf16.cuh"
 #include "core/cuda/walk.cuh"
 
 /* How four neighbouring elements of the result find theirs in an operand. */
@@ -77,7 +78,50 @@ struct ts_flat {
     }
 };
 
-/* K operands: O is ts_flat or ts_repeated. */
+/* An operand of the result's shape, as bf16. */
+struct ts_flat_half {
+    const ts_bf16 *p;
+
+    __device__ float one(int64_t i) const
+    {
+        return p[i];
+    }
+    __device__ float4 four(int64_t i) const
+    {
+        const ts_bf16_four q = *reinterpret_cast<const ts_bf16_four *>(p + i);
+        return make_float4(q.x, q.y, q.z, q.w);
+    }
+    bool aligned() const
+    {
+        return reinterpret_cast<uintptr_t>(p) % sizeof(ts_bf16_four) == 0;
+    }
+    static ts_flat_half of(const void *p, const ts_shape &, const ts_shape &)
+    {
+        return {static_cast<const ts_bf16 *>(p)};
+    }
+};
+
+__device__ static inline void ts_put_one(float *to, float y)
+{
+    *to = y;
+}
+
+__device__ static inline void ts_put_one(ts_bf16 *to, float y)
+{
+    *to = ts_bf16::of(y);
+}
+
+__device__ static inline void ts_put_four(float *to, float4 y)
+{
+    *reinterpret_cast<float4 *>(to) = y;
+}
+
+__device__ static inline void ts_put_four(ts_bf16 *to, float4 y)
+{
+    *reinterpret_cast<ts_bf16_four *>(to) = {ts_bf16::of(y.x), ts_bf16::of(y.y), ts_bf16::of(y.z), ts_bf16::of(y.w)};
+}
+
+/* K operands: O is ts_flat, ts_flat_half or ts_repeated. */
 template <class O, int K> struct ts_operands {
     O at[K];
 };
@@ -109,28 +153,28 @@ template <class F, class O, int K> __device__ float4 ts_map_four(const F &f, con
 }
 
 /* y [n], aligned like every FLAT operand; y may be the first operand. The last n % 4 go one by one. */
-template <class F, class O, int K> __global__ void ts_map_fours(F f, ts_operands<O, K> in, float *y, int64_t n)
+template <class F, class O, int K, class Y> __global__ void ts_map_fours(F f, ts_operands<O, K> in, Y *y, int64_t n)
 {
     for (TS_CUDA_EACH(v, n / 4))
-        *reinterpret_cast<float4 *>(y + 4 * v) = ts_map_four<F, O, K>(f, in, 4 * v);
+        ts_put_four(y + 4 * v, ts_map_four<F, O, K>(f, in, 4 * v));
     const int64_t last = n / 4 * 4 + threadIdx.x;
     if (blockIdx.x == 0 && last < n)
-        y[last] = ts_map_one<F, O, K>(f, in, last);
+        ts_put_one(y + last, ts_map_one<F, O, K>(f, in, last));
 }
 
-template <class F, class O, int K> __global__ void ts_map_ones(F f, ts_operands<O, K> in, float *y, int64_t n)
+template <class F, class O, int K, class Y> __global__ void ts_map_ones(F f, ts_operands<O, K> in, Y *y, int64_t n)
 {
     for (TS_CUDA_EACH(i, n))
-        y[i] = ts_map_one<F, O, K>(f, in, i);
+        ts_put_one(y + i, ts_map_one<F, O, K>(f, in, i));
 }
 
-template <class F, class O, int K, bool FOURS> void ts_map_as(const ts_call *call, F f)
+template <class F, class O, int K, bool FOURS, class Y = float> void ts_map_as(const ts_call *call, F f)
 {
     const ts_shape &y = call->desc->out[0].shape;
     const int64_t n = ts_shape_count(y);
-    float *to = static_cast<float *>(call->out[0]);
+    Y *to = static_cast<Y *>(call->out[0]);
     ts_operands<O, K> in;
-    bool aligned = ts_aligned16(to);
+    bool aligned = reinterpret_cast<uintptr_t>(to) % (4 * sizeof(Y)) == 0;
     for (int k = 0; k < K; k++) {
         in.at[k] = O::of(call->in[k], call->desc->in[k].shape, y);
         aligned = aligned && in.at[k].aligned();
@@ -139,11 +183,11 @@ template <class F, class O, int K, bool FOURS> void ts_map_as(const ts_call *cal
         return;
     if constexpr (FOURS)
         if (aligned) {
-            TS_LAUNCH((ts_map_fours<F, O, K>), ts_cuda_grid(call, (n + 3) / 4), TS_CUDA_BLOCK, ts_cuda_stream(call), f,
-                      in, to, n);
+            TS_LAUNCH((ts_map_fours<F, O, K, Y>), ts_cuda_grid(call, (n + 3) / 4), TS_CUDA_BLOCK, ts_cuda_stream(call),
+                      f, in, to, n);
             return ts_cuda_launched(call);
         }
-    TS_LAUNCH((ts_map_ones<F, O, K>), ts_cuda_grid(call, n), TS_CUDA_BLOCK, ts_cuda_stream(call), f, in, to, n);
+    TS_LAUNCH((ts_map_ones<F, O, K, Y>), ts_cuda_grid(call, n), TS_CUDA_BLOCK, ts_cuda_stream(call), f, in, to, n);
     ts_cuda_launched(call);
 }
 
@@ -151,6 +195,12 @@ template <class F, class O, int K, bool FOURS> void ts_map_as(const ts_call *cal
 template <int K, class F> void ts_map_flat(const ts_call *call, F f)
 {
     ts_map_as<F, ts_flat, K, true>(call, f);
+}
+
+/* The same, all bf16. */
+template <int K, class F> void ts_map_flat_half(const ts_call *call, F f)
+{
+    ts_map_as<F, ts_flat_half, K, true, ts_bf16>(call, f);
 }
 
 /* out[0] = f of K operands that repeat to its shape, all f32. */
@@ -169,6 +219,15 @@ static inline bool ts_all_f32(const ts_desc *desc)
         if (ts_type_present(&desc->in[k]) && desc->in[k].dtype != TS_F32)
             return false;
     return desc->out_count == 0 || desc->out[0].dtype == TS_F32;
+}
+
+/* Every operand and the result are bf16, and of one shape. */
+static inline bool ts_flat_bf16(const ts_desc *desc)
+{
+    bool all = desc->out[0].dtype == TS_BF16;
+    for (int k = 0; k < desc->in_count; k++)
+        all = all && desc->in[k].dtype == TS_BF16 && ts_shape_equal(desc->in[k].shape, desc->out[0].shape);
+    return all;
 }
 
 #endif

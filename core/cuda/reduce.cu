@@ -57,6 +57,20 @@ template <class F> void run_fold(const ts_call *call)
     ts_fold_run<F>(call, call->desc->attr.axis.axes);
 }
 
+bool accepts_sum(const ts_desc *d)
+{
+    return d->out[0].dtype == TS_F32 && (d->in[0].dtype == TS_F32 || d->in[0].dtype == TS_BF16);
+}
+
+void run_sum(const ts_call *call)
+{
+    const uint32_t axes = call->desc->attr.axis.axes;
+    if (call->desc->in[0].dtype == TS_BF16)
+        ts_fold_run<sum_of, ts_bf16>(call, axes);
+    else
+        ts_fold_run<sum_of>(call, axes);
+}
+
 struct same {
     __device__ float operator()(float x) const
     {
@@ -225,7 +239,7 @@ void run_all_finite(const ts_call *call)
 } // namespace
 
 extern "C" const ts_kernel ts_cuda_sum = {
-    .name = "cuda", .accepts = ts_all_f32, .prepare = prepare_fold<sum_of>, .run = run_fold<sum_of>};
+    .name = "cuda", .accepts = accepts_sum, .prepare = prepare_fold<sum_of>, .run = run_sum, .bf16 = true};
 extern "C" const ts_kernel ts_cuda_amax = {
     .name = "cuda", .accepts = ts_all_f32, .prepare = prepare_fold<amax_of>, .run = run_fold<amax_of>};
 extern "C" const ts_kernel ts_cuda_broadcast = {.name = "cuda", .accepts = ts_all_f32, .run = run_broadcast};

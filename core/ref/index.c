@@ -103,6 +103,8 @@ static void fill(void *out, const ts_type *t, double value)
             ((int32_t *)out)[i] = (int32_t)value;
         else if (t->dtype == TS_I64)
             ((int64_t *)out)[i] = (int64_t)value;
+        else if (t->dtype == TS_BF16)
+            ((uint16_t *)out)[i] = ts_bf16_from_f32((float)value);
         else if (t->dtype == TS_U8)
             ((uint8_t *)out)[i] = (uint8_t)value;
         else

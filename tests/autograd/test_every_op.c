@@ -6,6 +6,7 @@
 
 #include "autograd/elementwise.h"
 #include "autograd/node.h"
+#include "autograd/precision.h"
 #include "tests/support/op_check.h"
 
 #define TS_OP(name, family, class, inputs, outputs, in_place, cpu) extern const ts_op_case ts_cases_##name[];
@@ -160,6 +161,38 @@ Test(autograd_every_op, cuda_agrees_with_double)
 Test(autograd_every_op, cuda_gives_the_same_bits_again)
 {
     cr_assert_geq(each_on_cuda(repeats), 290);
+}
+
+/* Ops that ts_round_products computes in bf16, from bf16 operands. What comes out is rounded once, by 2^-8 of it at
+ * most, and so is a gradient; where it passes through a second op it is rounded twice. */
+static void compare_in_bf16(const char *device)
+{
+    const double tolerance = 0x1p-7;
+    int compared = 0;
+    for (int op = 1; op < TS_OP_COUNT; op++)
+        for (const ts_op_case *c = every_op[op].cases; c->label && (ts_op_rounds(op) || ts_op_carries(op)); c++) {
+            double worst = compare_bf16_with_double(c, device);
+            cr_expect_leq(worst, tolerance, "%s, %s: %s in bf16 differs from double by %g of the maximum",
+                          every_op[op].name, c->label, device, worst);
+            compared++;
+        }
+    cr_assert_geq(compared, 100);
+}
+
+Test(autograd_every_op, bf16_of_the_reference_agrees_with_double)
+{
+    compare_in_bf16("ref");
+}
+
+Test(autograd_every_op, bf16_of_the_cpu_agrees_with_double)
+{
+    compare_in_bf16("cpu");
+}
+
+Test(autograd_every_op, bf16_of_cuda_agrees_with_double)
+{
+    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 0);
+    compare_in_bf16("cuda");
 }
 
 /* The checker is checked: a rule with the wrong sign, one off by a factor, and one that forgets an operand must fail.

@@ -9,6 +9,7 @@
 #include "core/device.h"
 #include "core/memory.h"
 #include "core/random.h"
+#include "core/widen.h"
 
 enum { GUARD = 64, SHAPES = 120 };
 
@@ -46,7 +47,7 @@ static void check_and_free(unsigned char *memory, size_t bytes)
 
 static size_t bytes_of(const ts_desc *d)
 {
-    return (size_t)ts_shape_count(d->out[0].shape) * sizeof(float);
+    return (size_t)ts_shape_count(d->out[0].shape) * ts_dtype_bytes(d->out[0].dtype);
 }
 
 /* Runs the kernel twice, the second time over what the first left behind; the caller checks and frees the result. */
@@ -239,6 +240,98 @@ Test(core_cpu_conv, matmul_agrees_with_ref)
         const double worst = difference(device, &d);
         cr_expect_leq(worst, 2e-6, "a %s%s, b %s%s: off by %g", ts_shape_print(d.in[0].shape).text, ta ? "^T" : "",
                       ts_shape_print(d.in[1].shape).text, tb ? "^T" : "", worst);
+    }
+    ts_device_close(device);
+}
+
+/* ---- bf16 ---- */
+
+static uint16_t *half_numbers(ts_shape shape)
+{
+    const int64_t n = ts_shape_count(shape);
+    float *x = numbers(shape);
+    uint16_t *half = malloc((size_t)n * sizeof *half);
+    for (int64_t i = 0; i < n; i++)
+        half[i] = ts_bf16_from_f32(x[i]);
+    free(x);
+    return half;
+}
+
+static double element(const ts_type *t, const float *x, int64_t i)
+{
+    return (double)(t->dtype == TS_BF16 ? ts_f32_from_bf16(((const uint16_t *)(const void *)x)[i]) : x[i]);
+}
+
+/* oneDNN's bf16, whatever the processor, beside the f32 kernels with their operands widened. */
+static double difference_in_bf16(ts_device *device, ts_desc *d, ts_dtype out)
+{
+    void *in[3] = {NULL};
+    double worst = 0, largest = 1e-3;
+    ts_kernel forced = *ts_cpu_kernel(d->op);
+    forced.accepts = NULL;
+    d->in[0].dtype = d->in[1].dtype = TS_BF16;
+    d->in[2].dtype = d->out[0].dtype = out;
+    for (int i = 0; i < d->in_count; i++)
+        in[i] = d->in[i].dtype == TS_BF16 ? (void *)half_numbers(d->in[i].shape) : (void *)numbers(d->in[i].shape);
+    float *own = run(&forced, device, d, in), *widened = run(&ts_widened, device, d, in);
+    for (int64_t i = 0; i < ts_shape_count(d->out[0].shape); i++) {
+        const double a = element(&d->out[0], own, i), b = element(&d->out[0], widened, i);
+        largest = fmax(largest, fabs(b));
+        worst = isnan(a) ? INFINITY : fmax(worst, fabs(a - b));
+    }
+    check_and_free((unsigned char *)own, bytes_of(d));
+    check_and_free((unsigned char *)widened, bytes_of(d));
+    for (int i = 0; i < d->in_count; i++)
+        free(in[i]);
+    return worst / largest;
+}
+
+/* oneDNN computes bf16 on every AVX-512, by instructions for it or without; on fewer, widening is compared with itself,
+ * and the log says so. */
+Test(core_cpu_conv, bf16_of_onednn_agrees_with_f32)
+{
+    ts_device *device;
+    int taken = 0;
+    cr_assert_eq(ts_device_open("cpu", 2, &device, NULL), TS_OK);
+    for (int i = 0; i < SHAPES; i++) {
+        const ts_dnnl_pass pass = (ts_dnnl_pass)(i % 3);
+        const ts_dtype out = pass == TS_DNNL_BACKWARD_WEIGHTS || i % 2 ? TS_F32 : TS_BF16;
+        ts_dnnl_conv g = drawn_conv();
+        ts_desc d = desc_of(&g, pass, pass == TS_DNNL_FORWARD && i % 4 == 0);
+        const double worst = difference_in_bf16(device, &d, out);
+        cr_expect_leq(worst, out == TS_F32 ? 1e-5 : 0x1p-7, "%s, x %s y %s, groups %lld, to %s: off by %g",
+                      ts_ops[d.op].name, ts_shape_print(ts_shape_of(g.B, g.H, g.W, g.C)).text,
+                      ts_shape_print(ts_shape_of(g.B, g.P, g.Q, g.O)).text, (long long)g.groups, ts_dtype_name(out),
+                      worst);
+        ts_dnnl *op;
+        g.x_type = pass == TS_DNNL_BACKWARD_DATA ? out : TS_BF16, g.y_type = pass == TS_DNNL_FORWARD ? out : TS_BF16;
+        g.w_type = pass == TS_DNNL_BACKWARD_WEIGHTS ? out : TS_BF16;
+        cr_assert_eq(ts_dnnl_conv_new(&op, &g, pass, 2, NULL), TS_OK);
+        taken += op != NULL;
+        ts_dnnl_free(op);
+    }
+    cr_log_info("oneDNN took %d of %d convolutions of bf16 on this processor", taken, SHAPES);
+    ts_device_close(device);
+}
+
+Test(core_cpu_conv, bf16_products_of_onednn_agree_with_f32)
+{
+    ts_device *device;
+    cr_assert_eq(ts_device_open("cpu", 2, &device, NULL), TS_OK);
+    for (int i = 0; i < SHAPES; i++) {
+        const int64_t M = draw(1, 40), N = draw(1, 70), K = draw(1, 50);
+        const bool ta = draw(0, 1), tb = draw(0, 1);
+        const ts_dtype out = i % 2 ? TS_F32 : TS_BF16;
+        ts_desc d = {.op = TS_OP_matmul, .in_count = (int)draw(2, 3), .out_count = 1};
+        d.attr.matmul.trans_a = ta;
+        d.attr.matmul.trans_b = tb;
+        d.in[0].shape = ts_shape_of(ta ? K : M, ta ? M : K);
+        d.in[1].shape = ts_shape_of(tb ? N : K, tb ? K : N);
+        d.in[2].shape = ts_shape_of(N);
+        d.out[0].shape = ts_shape_of(M, N);
+        const double worst = difference_in_bf16(device, &d, out);
+        cr_expect_leq(worst, out == TS_F32 ? 1e-5 : 0x1p-7, "%lld x %lld x %lld to %s: off by %g", (long long)M,
+                      (long long)N, (long long)K, ts_dtype_name(out), worst);
     }
     ts_device_close(device);
 }

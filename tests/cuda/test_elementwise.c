@@ -41,6 +41,29 @@ Test(cuda_elementwise, flat)
     DIRECT_CHECK(cases);
 }
 
+#define H(...) OF(TS_BF16, __VA_ARGS__)
+
+/* In bf16, by their own kernels: a result is the reference's, or its neighbour where the sums in f32 lie between two.
+ */
+Test(cuda_elementwise, bf16)
+{
+    direct_case cases[] = {
+        DIRECT("sum, beyond one grid", add, 0, H(70003), H(70003), H(70003)),
+        DIRECT("sum of a broadcast operand, widened", add, 0, H(300, 20), H(300, 20), H(20)),
+        DIRECT("nothing", add, 0, H(0, 4), H(0, 4), H(0, 4)),
+        DIRECT("relu", relu, 0, H(4099), H(4099)),
+        DIRECT("relu's gradient", relu_dx, 0, H(4098), H(4098), H(4098)),
+        DIRECT("fewer than four", leaky_relu, 0, H(3), H(3)),
+        DIRECT("gelu", gelu, 0x1p-7, H(40001), H(40001)),
+        DIRECT("gelu's gradient", gelu_dx, 0x1p-7, H(40002), H(40002), H(40002)),
+        DIRECT("silu", silu, 0x1p-7, H(333), H(333)),
+        DIRECT("tanh's gradient", tanh_dx, 0x1p-7, H(333), H(333), H(333)),
+        DIRECT("without a kernel of its own: widened", sigmoid, 0x1p-7, H(4099), H(4099)),
+    };
+    cases[5].desc.attr.scalar.a = 0.125;
+    DIRECT_CHECK(cases);
+}
+
 Test(cuda_elementwise, every_cast)
 {
     const ts_dtype dtypes[] = {TS_F32, TS_BF16, TS_I32, TS_I64, TS_U8};

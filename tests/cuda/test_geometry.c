@@ -214,3 +214,57 @@ Test(cuda_geometry, convolutions)
         close_rig(&r);
     }
 }
+
+/* ---- dtypes ---- */
+
+#define OF(dtype, ...) ((ts_type){dtype, ts_shape_of(__VA_ARGS__)})
+#define F32(...)       OF(TS_F32, __VA_ARGS__)
+#define BF16(...)      OF(TS_BF16, __VA_ARGS__)
+
+/* What the libraries have for bf16, and what goes to ts_widened. */
+Test(cuda_geometry, dtypes)
+{
+    const struct {
+        const char *label;
+        bool taken;
+        ts_type a, b, bias, out;
+    } cases[] = {
+        {"f32", true, F32(6, 4), F32(4, 5), F32(5), F32(6, 5)},
+        {"bf16", true, BF16(6, 4), BF16(4, 5), BF16(5), BF16(6, 5)},
+        {"bf16 to f32", true, BF16(6, 4), BF16(4, 5), F32(5), F32(6, 5)},
+        {"bias of another dtype", false, BF16(6, 4), BF16(4, 5), F32(5), BF16(6, 5)},
+        {"operands of two dtypes", false, BF16(6, 4), F32(4, 5), F32(5), F32(6, 5)},
+        {"f32 to bf16", false, F32(6, 4), F32(4, 5), BF16(5), BF16(6, 5)},
+        {"f64", false, OF(TS_F64, 6, 4), OF(TS_F64, 4, 5), OF(TS_F64, 5), OF(TS_F64, 6, 5)},
+        {"nothing", false, BF16(0, 4), BF16(4, 5), BF16(5), BF16(0, 5)},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ts_desc d = {.op = TS_OP_matmul,
+                     .in_count = 3,
+                     .out_count = 1,
+                     .in = {cases[i].a, cases[i].b, cases[i].bias},
+                     .out = {cases[i].out}};
+        cr_expect_eq(ts_library_dtypes(&d), cases[i].taken, "%s", cases[i].label);
+        ts_product_layout l = ts_product_layout_of(&d);
+        cr_expect(l.in == cases[i].a.dtype && l.out == cases[i].out.dtype, "%s", cases[i].label);
+    }
+}
+
+/* Each of the three tensors of a convolution carries its own dtype, whichever of them the op writes. */
+Test(cuda_geometry, dtypes_of_convolutions)
+{
+    const ts_type x = BF16(2, 7, 8, 4), w = BF16(6, 3, 3, 4), y = F32(2, 5, 6, 6), half_y = BF16(2, 5, 6, 6),
+                  wide_w = F32(6, 3, 3, 4);
+    ts_desc d = {.op = TS_OP_conv, .in_count = 2, .out_count = 1, .in = {x, w}, .out = {y}};
+    d.attr.conv.groups = 1;
+    for (int i = 0; i < 2; i++)
+        d.attr.conv.stride[i] = d.attr.conv.dilation[i] = 1;
+    ts_conv_layout l = ts_conv_layout_of(&d);
+    cr_expect(l.x.dtype == TS_BF16 && l.w.dtype == TS_BF16 && l.y.dtype == TS_F32 && ts_library_dtypes(&d));
+    d.op = TS_OP_conv_dw, d.in[1] = half_y, d.out[0] = wide_w;
+    l = ts_conv_layout_of(&d);
+    cr_expect(l.x.dtype == TS_BF16 && l.w.dtype == TS_F32 && l.y.dtype == TS_BF16 && ts_library_dtypes(&d));
+    d.op = TS_OP_conv_transpose, d.in[0] = half_y, d.in[1] = w, d.out[0] = F32(2, 7, 8, 4);
+    l = ts_conv_layout_of(&d);
+    cr_expect(l.x.dtype == TS_F32 && l.w.dtype == TS_BF16 && l.y.dtype == TS_BF16 && ts_library_dtypes(&d));
+}

@@ -46,6 +46,20 @@ static void put_nan(int k, void *x)
     ((float *)x)[77] = NAN;
 }
 
+#define H(...) OF(TS_BF16, __VA_ARGS__)
+
+/* bf16 is added up as it is, and the sum is f32. */
+Test(cuda_reduce, sums_of_bf16)
+{
+    direct_case cases[] = {
+        OVER("columns of a multiple of 4", sum, 1, 2e-6, F(1, 64), H(7000, 64)),
+        OVER("odd columns", sum, 1, 2e-6, F(1, 33), H(7000, 33)),
+        OVER("rows", sum, 2, 2e-6, F(300, 1), H(300, 260)),
+        OVER("all", sum, 1, 2e-6, F(1), H(70003)),
+    };
+    DIRECT_CHECK(cases);
+}
+
 Test(cuda_reduce, maxima)
 {
     direct_case cases[] = {

@@ -62,14 +62,20 @@ static void upload(ts_built_case *b, int k)
     free(bytes);
 }
 
-/* sum(y * r) with fixed random r, as a node */
-static ts_value weighted_sum(ts_value y)
+static double as_bf16(double x)
+{
+    return (double)ts_f32_from_bf16(ts_bf16_from_f32((float)x));
+}
+
+/* sum(y * r) with fixed random r, as a node; rounded: r are numbers that bf16 holds */
+static ts_value weighted_sum(ts_value y, bool rounded)
 {
     ts_type type = ts_type_of(y);
     int64_t n = ts_shape_count(type.shape);
     void *r = malloc((size_t)(n ? n : 1) * 8);
     for (int64_t i = 0; i < n; i++) {
         double x = (double)ts_random_normal((ts_random_key){2024, 99}, 0, (uint64_t)i);
+        x = rounded ? as_bf16(x) : x;
         if (type.dtype == TS_F64)
             ((double *)r)[i] = x;
         else
@@ -80,7 +86,19 @@ static ts_value weighted_sum(ts_value y)
     return ts_sum_all(ts_mul(y, weights));
 }
 
-void built_case_open(ts_built_case *b, const ts_op_case *c, const char *device, ts_dtype real, bool gradients)
+/* How real operands reach the op: as they are; with numbers that bf16 holds; as bf16, and the result cast back. */
+typedef enum { AS_DRAWN, ROUNDED, HALF } form;
+
+static ts_value build_in_half(const ts_op_case *c, const ts_value *in)
+{
+    ts_value half[TS_MAX_IN];
+    for (int k = 0; k < TS_MAX_IN; k++)
+        half[k] = k < c->in_count && c->in[k].dtype == TS_F32 ? ts_cast(in[k], TS_BF16) : in[k];
+    ts_value y = c->build(half);
+    return ts_type_of(y).dtype == TS_BF16 ? ts_cast(y, TS_F32) : y;
+}
+
+static void open_case(ts_built_case *b, const ts_op_case *c, const char *device, ts_dtype real, bool gradients, form f)
 {
     *b = (ts_built_case){.in_count = c->in_count, .loss = TS_ABSENT};
     cr_assert_eq(ts_device_open(device, 2, &b->device, &err), TS_OK, "%s", err.text);
@@ -93,17 +111,19 @@ void built_case_open(ts_built_case *b, const ts_op_case *c, const char *device, 
         ts_dtype dtype = c->in[k].dtype == TS_F32 ? real : c->in[k].dtype;
         b->in[k] = ts_input(b->graph, name, dtype, c->in[k].shape);
         b->host[k] = fill(&c->in[k], k);
+        for (int64_t i = 0; f != AS_DRAWN && c->in[k].dtype == TS_F32 && i < ts_shape_count(c->in[k].shape); i++)
+            b->host[k][i] = as_bf16(b->host[k][i]);
         b->gradient[k] = TS_ABSENT;
         if (c->in[k].dtype == TS_F32 && !c->in[k].constant) {
             which[count] = k;
             wrt[count++] = b->in[k];
         }
     }
-    b->y = c->build(b->in);
+    b->y = f == HALF ? build_in_half(c, b->in) : c->build(b->in);
     ts_output(b->y, "y");
     if (gradients && count && ts_dtype_is_real(ts_type_of(b->y).dtype)) {
         ts_value gradient[TS_MAX_IN];
-        b->loss = weighted_sum(b->y);
+        b->loss = weighted_sum(b->y, f != AS_DRAWN);
         ts_output(b->loss, "loss");
         ts_differentiate(b->loss, count, wrt, gradient);
         for (int i = 0; i < count; i++) {
@@ -113,6 +133,11 @@ void built_case_open(ts_built_case *b, const ts_op_case *c, const char *device, 
     }
     cr_assert_eq(ts_graph_check(b->graph, &err), TS_OK, "%s: %s", c->label, err.text);
     cr_assert_eq(ts_program_new(b->graph, b->workspace, &b->program, &err), TS_OK, "%s: %s", c->label, err.text);
+}
+
+void built_case_open(ts_built_case *b, const ts_op_case *c, const char *device, ts_dtype real, bool gradients)
+{
+    open_case(b, c, device, real, gradients, AS_DRAWN);
 }
 
 void built_case_close(ts_built_case *b)
@@ -205,11 +230,11 @@ static double difference(ts_built_case *a, ts_value va, ts_built_case *b, ts_val
     return worst;
 }
 
-static double compare(const ts_op_case *c, const char *device, bool gradients)
+static double compare(const ts_op_case *c, const char *device, bool gradients, bool half)
 {
     ts_built_case wide, narrow;
-    built_case_open(&wide, c, "ref", TS_F64, gradients);
-    built_case_open(&narrow, c, device, TS_F32, gradients);
+    open_case(&wide, c, "ref", TS_F64, gradients, half ? ROUNDED : AS_DRAWN);
+    open_case(&narrow, c, device, TS_F32, gradients, half ? HALF : AS_DRAWN);
     built_case_run(&wide);
     built_case_run(&narrow);
     double worst = difference(&wide, wide.y, &narrow, narrow.y);
@@ -223,12 +248,17 @@ static double compare(const ts_op_case *c, const char *device, bool gradients)
 
 double compare_with_double(const ts_op_case *c, const char *device)
 {
-    return compare(c, device, true);
+    return compare(c, device, true, false);
 }
 
 double compare_value_with_double(const ts_op_case *c, const char *device)
 {
-    return compare(c, device, false);
+    return compare(c, device, false, false);
+}
+
+double compare_bf16_with_double(const ts_op_case *c, const char *device)
+{
+    return compare(c, device, true, true);
 }
 
 static void expect_same_bits(const ts_op_case *c, ts_built_case *a, ts_value va, ts_built_case *b, ts_value vb)

@@ -38,6 +38,9 @@ double compare_with_double(const ts_op_case *c, const char *device);
 /* The same of y alone. */
 double compare_value_with_double(const ts_op_case *c, const char *device);
 
+/* As compare_with_double, where the device computes in bf16: its operands are bf16, the double's the same numbers. */
+double compare_bf16_with_double(const ts_op_case *c, const char *device);
+
 /* Asserts that `device` gives the same bits twice, in two programs: y and, where asked for, the gradients. */
 void expect_repeatable(const ts_op_case *c, const char *device, bool gradients);
 

@@ -136,6 +136,12 @@ Test(train_resume, is_bit_exact_with_accumulation_and_threads)
     resume_is_exact(quantizers[0], "optimizer: adam, continuous_steps: 4", 2);
 }
 
+Test(train_resume, is_bit_exact_in_bf16)
+{
+    resume_is_exact(quantizers[0], "precision: bf16", 1);
+    resume_is_exact(quantizers[3], "precision: bf16, accumulate: 2", 2);
+}
+
 /* A data set with clips shorter than the window, some of them than a token: the order of lengths is part of the data's
  * place, and padding has no part in any state. */
 Test(train_resume, is_bit_exact_with_padded_clips)
