@@ -154,6 +154,8 @@ const char *const ts_train_formulas =
     "[continuous_steps]in the first {continuous_steps} steps the decoder gets z itself\n"
     "[freeze]frozen: {freeze}\n"
     "@update\n"
+    "[precision=bf16]products of encoder and decoder, and of their gradients, of operands rounded to bf16, added in "
+    "f32\n"
     "[accumulate=1]g = d total / d w, of {batch} items\n"
     "[!accumulate=1]g = d total / d w, the mean over {accumulate} micro-batches of {batch} items in all\n"
     "where total or |g| is not finite: nothing of this step is kept (on_nonfinite: {on_nonfinite})\n"
