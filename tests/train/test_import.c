@@ -332,7 +332,7 @@ Test(train_import, command_lines)
 {
     recording("in/a/x.bvh", 5);
     recording("in/b/x.bvh", 5);
-    REFUSED(2, "import: expected bvh as what to import, found 'bvx'", "import", "bvx", in(), out());
+    REFUSED(2, "import: expected bvh or weights as what to import, found 'bvx'", "import", "bvx", in(), out());
     REFUSED(2, "OUTPUT", "import", "bvh", in());
     REFUSED(3, "nowhere: expected a folder of BVH recordings", "import", "bvh", kept_path(&folder, "nowhere"), out());
     REFUSED(3, "expected .bvh files in this folder, found none", "import", "bvh", TESSERA_SOURCE "/configs", out());
