@@ -545,6 +545,14 @@ static void save_until_killed(const char *path, int64_t number)
         save_step(path, number);
 }
 
+/* Until the child has begun to save, however busy the machine is; at most ten seconds. */
+static void await_file(const char *path)
+{
+    const struct timespec moment = {0, 200000};
+    for (int i = 0; i < 50000 && access(path, F_OK) != 0; i++)
+        nanosleep(&moment, NULL);
+}
+
 Test(core_files_container, survives_kill_9, .timeout = 300)
 {
     const char *path = scratch("last.h5"), *previous = scratch("last.prev.h5");
@@ -555,12 +563,13 @@ Test(core_files_container, survives_kill_9, .timeout = 300)
         pid_t child = fork();
         if (child == 0)
             save_until_killed(path, newest + 1);
-        struct timespec nap = {0, (long)draw(kill_number, 9, 30000000)};
+        char left[64];
+        snprintf(left, sizeof left, "last.h5.tmp.%d", (int)child);
+        await_file(scratch(left));
+        struct timespec nap = {0, (long)draw(kill_number, 9, 10000000)};
         nanosleep(&nap, NULL);
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);
-        char left[64];
-        snprintf(left, sizeof left, "last.h5.tmp.%d", (int)child);
         in_mid_save += access(scratch(left), F_OK) == 0;
         int64_t now = step_of(path);
         cr_assert_geq(now, newest, "step %lld was there, now %lld", (long long)newest, (long long)now);
