@@ -45,6 +45,12 @@ bool ts_shape_count_checked(ts_shape shape, int64_t *count)
     return true;
 }
 
+ts_shape ts_shape_with_last(ts_shape shape, int64_t last)
+{
+    shape.dim[shape.rank - 1] = last;
+    return shape;
+}
+
 int64_t ts_shape_count(ts_shape shape)
 {
     int64_t n = 1;

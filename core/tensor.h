@@ -29,6 +29,8 @@ typedef struct {
     ts_shape_from((int)(sizeof((int64_t[]){0, ##__VA_ARGS__}) / sizeof(int64_t)) - 1, (int64_t[]){0, ##__VA_ARGS__} + 1)
 ts_shape ts_shape_from(int rank, const int64_t *dim);
 
+ts_shape ts_shape_with_last(ts_shape shape, int64_t last); /* the last dim replaced; rank is at least 1 */
+
 int64_t ts_shape_count(ts_shape shape);                      /* product of dims; 1 for a scalar */
 bool ts_shape_count_checked(ts_shape shape, int64_t *count); /* false on a negative dim or an overflow of int64 */
 bool ts_shape_equal(ts_shape a, ts_shape b);

@@ -97,11 +97,18 @@ static const ts_option_table table = {
     .options = options_list,
     .struct_bytes = sizeof(ts_finite_scalar_options)};
 
+ts_fsq_opts ts_grid_of(const ts_int_list *levels, ts_fsq_bound bound)
+{
+    ts_fsq_opts opts = {.count = levels->count, .bound = bound};
+    for (int i = 0; i < levels->count; i++)
+        opts.level[i] = (int32_t)levels->value[i];
+    return opts;
+}
+
 static ts_fsq_opts grid_opts(const ts_finite_scalar_options *o)
 {
-    ts_fsq_opts opts = {.count = o->levels.count, .bound = o->bound, .hard_clamp = o->hard_clamp};
-    for (int i = 0; i < o->levels.count; i++)
-        opts.level[i] = (int32_t)o->levels.value[i];
+    ts_fsq_opts opts = ts_grid_of(&o->levels, (ts_fsq_bound)o->bound);
+    opts.hard_clamp = o->hard_clamp;
     return opts;
 }
 
@@ -141,12 +148,6 @@ static ts_status info(const void *options, ts_quantizer_info *out, ts_error *err
                        o->noise_dropout, bounds[o->bound]);
     *out = (ts_quantizer_info){.codes = grid.size, .width = grid_width(o), .groups = o->codebooks};
     return TS_OK;
-}
-
-static ts_shape with_last(ts_shape shape, int64_t last)
-{
-    shape.dim[shape.rank - 1] = last;
-    return shape;
 }
 
 static ts_shape with_axis(ts_shape shape, int64_t last)
@@ -231,7 +232,7 @@ static void build(ts_scope s, const void *options, ts_value z, ts_quantized *out
     codes = ts_cast(ts_reshape(codes, shape), real);
     *out = (ts_quantized){.codes = ts_mask_rows(codes, s.mask), .ids = TS_ABSENT};
     if (o->indices)
-        out->ids = ts_mask_ids(ts_reshape(r.ids, with_last(shape, o->codebooks)), s.mask);
+        out->ids = ts_mask_ids(ts_reshape(r.ids, ts_shape_with_last(shape, o->codebooks)), s.mask);
 }
 
 static ts_value decode(ts_scope s, const void *options, ts_value ids)
@@ -240,7 +241,7 @@ static ts_value decode(ts_scope s, const void *options, ts_value ids)
     ts_shape shape = ts_value_shape(ids);
     ts_enter(s);
     ts_value codes = zoom(ts_finite_scalar_grid(ts_reshape(ids, ts_shape_of(-1, o->codebooks)), o), o, true);
-    return ts_reshape(rotate(codes, rotation_of(s, o), true), with_last(shape, grid_width(o)));
+    return ts_reshape(rotate(codes, rotation_of(s, o), true), ts_shape_with_last(shape, grid_width(o)));
 }
 
 const ts_quantizer_kind ts_finite_scalar_kind = {

@@ -11,6 +11,9 @@
 
 extern const ts_quantizer_kind ts_finite_scalar_kind;
 
+/* The grid of so many levels a dim, as an option lists them: for every kind whose ids are its digits. */
+ts_fsq_opts ts_grid_of(const ts_int_list *levels, ts_fsq_bound bound);
+
 typedef struct {
     ts_stack_options stack;
     ts_int_list levels;      /* of each dim of a code */

@@ -3,6 +3,7 @@
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "core/fsq.h"
+#include "quant/finite_scalar.h"
 
 #define FIELD(member) offsetof(ts_latent_options, member)
 static const ts_option options_list[] = {
@@ -51,10 +52,7 @@ static const ts_option_table table = {.kind = "latent",
 /* Ids are the digits of a grid of so many levels; the values are another matter. */
 static ts_fsq_opts digits_of(const ts_latent_options *o)
 {
-    ts_fsq_opts opts = {.count = o->levels.count, .bound = TS_FSQ_SYMMETRIC};
-    for (int i = 0; i < o->levels.count; i++)
-        opts.level[i] = (int32_t)o->levels.value[i];
-    return opts;
+    return ts_grid_of(&o->levels, TS_FSQ_SYMMETRIC);
 }
 
 static ts_status info(const void *options, ts_quantizer_info *out, ts_error *err)
@@ -77,12 +75,6 @@ static ts_value values_of(ts_scope s, const ts_latent_options *o, int i)
     double step = 1 / (double)(levels % 2 ? levels - 1 : levels);
     ts_value even = ts_affine(ts_cumsum(ones, 0, false), step, -0.5 - step);
     return ts_add(even, ts_param(s, name ? name : "", ts_shape_of(levels, 1), TS_ZEROS, TS_ROLE_CODEBOOK));
-}
-
-static ts_shape with_last(ts_shape shape, int64_t last)
-{
-    shape.dim[shape.rank - 1] = last;
-    return shape;
 }
 
 /* Level index k, -1 for none, as the number of -1 ... 1 that ts_fsq_ids reads. */
@@ -109,7 +101,7 @@ static void build(ts_scope s, const void *options, ts_value z, ts_quantized *out
     }
     ts_value code = ts_rows(ts_reshape(ts_quantizer_join(hard, o->levels.count, -1), shape));
     ts_value ids = ts_fsq_ids(ts_quantizer_join(place, o->levels.count, -1), &opts), fixed = ts_stop_gradient(code);
-    *out = (ts_quantized){.ids = ts_mask_ids(ts_reshape(ids, with_last(shape, o->codebooks)), s.mask)};
+    *out = (ts_quantized){.ids = ts_mask_ids(ts_reshape(ids, ts_shape_with_last(shape, o->codebooks)), s.mask)};
     out->codes = ts_mask_rows(ts_straight_through(ts_reshape(fixed, shape), z), s.mask);
     ts_quantized_loss(out, "commitment", ts_mse_masked(ts_rows(z), fixed, mask), o->commitment);
     ts_quantized_loss(out, "codebook", ts_mse_masked(code, ts_stop_gradient(ts_rows(z)), mask), o->codebook);
@@ -125,7 +117,7 @@ static ts_value decode(ts_scope s, const void *options, ts_value ids)
     for (int i = 0; i < o->levels.count; i++)
         code[i] = ts_gather(values_of(s, o, i), ts_reshape(ts_slice(levels, -1, i, 1), ts_shape_of(-1)));
     ts_value codes = ts_quantizer_join(code, o->levels.count, -1);
-    return ts_reshape(codes, with_last(ts_value_shape(ids), o->codebooks * o->levels.count));
+    return ts_reshape(codes, ts_shape_with_last(ts_value_shape(ids), o->codebooks * o->levels.count));
 }
 
 const ts_quantizer_kind ts_latent_kind = {

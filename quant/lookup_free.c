@@ -161,12 +161,6 @@ static ts_status info(const void *options, ts_quantizer_info *out, ts_error *err
     return TS_OK;
 }
 
-static ts_shape with_last(ts_shape shape, int64_t last)
-{
-    shape.dim[shape.rank - 1] = last;
-    return shape;
-}
-
 /* R [bits, bits], drawn once and never moved; absent where nothing is rotated. */
 static ts_value rotation_of(ts_scope s, const ts_lookup_free_options *o)
 {
@@ -191,7 +185,7 @@ static ts_value from_bits(const ts_lookup_free_options *o, ts_value codes, ts_va
 {
     if (rotation.graph)
         codes = ts_matmul(codes, rotation, false, true);
-    return ts_reshape(codes, with_last(shape, inner_width(o)));
+    return ts_reshape(codes, ts_shape_with_last(shape, inner_width(o)));
 }
 
 /* Of the probabilities in the batch's logarithm: upstream's 1e-5 up to 12 bits. Beyond, less than a code has where all
@@ -246,7 +240,7 @@ static void build(ts_scope s, const void *options, ts_value z, ts_quantized *out
     ts_value rotation = rotation_of(s, o);
     z = to_bits(o, z, rotation);
     ts_value hard = ts_sign_codes(z, magnitude(o));
-    out->ids = ts_mask_ids(ts_reshape(ts_sign_ids(z), with_last(shape, o->codebooks)), s.mask);
+    out->ids = ts_mask_ids(ts_reshape(ts_sign_ids(z), ts_shape_with_last(shape, o->codebooks)), s.mask);
     losses(s, o, z, hard, out);
     out->codes = ts_mask_rows(from_bits(o, ts_straight_through(hard, z), rotation, shape), s.mask);
 }

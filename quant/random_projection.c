@@ -63,12 +63,6 @@ static ts_status info(const void *options, ts_quantizer_info *out, ts_error *err
     return TS_OK;
 }
 
-static ts_shape with_last(ts_shape shape, int64_t last)
-{
-    shape.dim[shape.rank - 1] = last;
-    return shape;
-}
-
 /* z [.., D] -> [N, c * E]. Xavier's deviation, which directions do not depend on. */
 static ts_value project(ts_scope s, const ts_random_projection_options *o, ts_value z)
 {
@@ -88,7 +82,7 @@ static ts_value directions_of(ts_scope s, const ts_random_projection_options *o)
 /* What the decoder gets: a learned matrix takes codes [.., c * E] back to D channels. */
 static ts_value outward(ts_scope s, const ts_random_projection_options *o, ts_value codes, ts_shape shape)
 {
-    codes = ts_reshape(codes, with_last(shape, o->codebooks * o->code_dim));
+    codes = ts_reshape(codes, ts_shape_with_last(shape, o->codebooks * o->code_dim));
     codes = ts_linear_layer(ts_sub(s, "project_out"), codes, o->dim, true);
     ts_enter(s);
     return codes;
@@ -105,7 +99,7 @@ static void build(ts_scope s, const void *options, ts_value z, ts_quantized *out
         ts_value y = ts_l2_normalize(ts_slice(projected, -1, i * o->code_dim, o->code_dim), 1e-6);
         ts_value k = ts_nearest(ts_stop_gradient(y), own);
         code[i] = ts_straight_through(ts_gather(own, k), y);
-        ids[i] = ts_reshape(k, with_last(ts_value_shape(z), 1));
+        ids[i] = ts_reshape(k, ts_shape_with_last(ts_value_shape(z), 1));
     }
     ts_value codes = outward(s, o, ts_quantizer_join(code, (int)o->codebooks, -1), ts_value_shape(z));
     *out = (ts_quantized){.codes = ts_mask_rows(codes, s.mask)};

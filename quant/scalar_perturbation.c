@@ -5,6 +5,7 @@
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "core/fsq.h"
+#include "quant/finite_scalar.h"
 
 enum { TANH, SIGMOID, NORMAL, LAPLACE };
 static const char *const activations[] = {"tanh", "sigmoid", "normal", "laplace", NULL};
@@ -71,18 +72,10 @@ static const ts_option_table table = {
     .options = options_list,
     .struct_bytes = sizeof(ts_scalar_perturbation_options)};
 
-static ts_fsq_opts digits_of(const ts_scalar_perturbation_options *o)
-{
-    ts_fsq_opts opts = {.count = o->levels.count, .bound = TS_FSQ_SYMMETRIC};
-    for (int i = 0; i < o->levels.count; i++)
-        opts.level[i] = (int32_t)o->levels.value[i];
-    return opts;
-}
-
 static ts_status info(const void *options, ts_quantizer_info *out, ts_error *err)
 {
     const ts_scalar_perturbation_options *o = options;
-    ts_fsq_opts opts = digits_of(o);
+    ts_fsq_opts opts = ts_grid_of(&o->levels, TS_FSQ_SYMMETRIC);
     ts_fsq_table grid;
     TS_TRY(ts_fsq_table_init(&grid, &opts, err));
     if (o->norm > KURT && o->norm != norm_of[o->activation])
@@ -191,9 +184,8 @@ static ts_value spread(ts_value u)
 static void build(ts_scope s, const void *options, ts_value z, ts_quantized *out)
 {
     const ts_scalar_perturbation_options *o = options;
-    ts_fsq_opts opts = digits_of(o);
-    ts_shape shape = ts_value_shape(z), ids = shape;
-    ids.dim[ids.rank - 1] = 1;
+    ts_fsq_opts opts = ts_grid_of(&o->levels, TS_FSQ_SYMMETRIC);
+    ts_shape shape = ts_value_shape(z), ids = ts_shape_with_last(shape, 1);
     ts_enter(s);
     ts_value levels = levels_of(s.graph, o), rows = ts_rows(z), u = bring_to_one(o, rows);
     ts_value at = ts_clamp(ts_stop_gradient(u), 0, 1 - 0x1p-23); /* 1 is in the last bin */
@@ -212,9 +204,8 @@ static void build(ts_scope s, const void *options, ts_value z, ts_quantized *out
 static ts_value decode(ts_scope s, const void *options, ts_value ids)
 {
     const ts_scalar_perturbation_options *o = options;
-    ts_fsq_opts opts = digits_of(o);
-    ts_shape shape = ts_value_shape(ids);
-    shape.dim[shape.rank - 1] = o->levels.count;
+    ts_fsq_opts opts = ts_grid_of(&o->levels, TS_FSQ_SYMMETRIC);
+    ts_shape shape = ts_shape_with_last(ts_value_shape(ids), o->levels.count);
     ts_enter(s);
     ts_value k = ts_cast(ts_fsq_levels(ts_reshape(ids, ts_shape_of(-1)), &opts), ts_graph_real(s.graph));
     ts_value codes = spread(middles(k, levels_of(s.graph, o)));

@@ -75,12 +75,6 @@ static ts_status info(const void *options, ts_quantizer_info *out, ts_error *err
     return TS_OK;
 }
 
-static ts_shape with_last(ts_shape shape, int64_t last)
-{
-    shape.dim[shape.rank - 1] = last;
-    return shape;
-}
-
 /* x [.., bits] -> [N, groups, group] */
 static ts_value by_groups(const ts_spherical_options *o, ts_value x)
 {
@@ -112,7 +106,7 @@ static void build(ts_scope s, const void *options, ts_value z, ts_quantized *out
     ts_enter(s);
     z = ts_l2_normalize(z, 1e-12);
     ts_value hard = ts_sign_codes(z, magnitude(o)), ids = ts_sign_ids(by_groups(o, z));
-    out->ids = ts_mask_ids(ts_reshape(ids, with_last(shape, o->bits / o->group)), s.mask);
+    out->ids = ts_mask_ids(ts_reshape(ids, ts_shape_with_last(shape, o->bits / o->group)), s.mask);
     losses(s, o, z, hard, out);
     out->codes = ts_mask_rows(ts_straight_through(hard, z), s.mask);
 }
@@ -122,7 +116,7 @@ static ts_value decode(ts_scope s, const void *options, ts_value ids)
     const ts_spherical_options *o = options;
     ts_enter(s);
     ts_value codes = ts_sign_decode(ts_reshape(ids, ts_shape_of(-1)), (int)o->group, magnitude(o));
-    return ts_reshape(codes, with_last(ts_value_shape(ids), o->bits));
+    return ts_reshape(codes, ts_shape_with_last(ts_value_shape(ids), o->bits));
 }
 
 const ts_quantizer_kind ts_spherical_kind = {

@@ -42,14 +42,14 @@ static void set_statistics(json_t *row, const ts_tensor *t)
     json_object_set_new(row, "not_finite", json_integer(n - finite));
 }
 
-static json_t *tensor_row(const ts_tensor_info *info)
+static json_t *tensor_row(const ts_tensor_info *info, ts_hash hash)
 {
     json_t *row = json_object();
     json_object_set_new(row, "name", json_string(info->name));
     json_object_set_new(row, "dtype", json_string(info->dtype));
     json_object_set_new(row, "shape", ts_answer_shape(info->shape));
     json_object_set_new(row, "bytes", json_integer((json_int_t)info->bytes));
-    json_object_set_new(row, "hash", json_string(ts_hash_print(info->hash).text));
+    json_object_set_new(row, "hash", json_string(ts_hash_print(hash).text));
     return row;
 }
 
@@ -61,7 +61,7 @@ static ts_status tensor_rows(const ts_tensor_file *file, json_t *rows, ts_error 
         ts_arena arena = {0};
         ts_tensor t;
         ts_status status = info.readable ? ts_tensor_file_load(file, i, &arena, &t, err) : TS_OK;
-        json_t *row = tensor_row(&info);
+        json_t *row = tensor_row(&info, ts_tensor_file_hash(file, i));
         if (status == TS_OK && info.readable)
             set_statistics(row, &t);
         json_array_append_new(rows, row);

@@ -26,10 +26,18 @@ ts_tensor_info ts_tensor_file_at(const ts_tensor_file *f, int64_t i)
     if (f->container) {
         const ts_container_entry *e = ts_container_at(f->container, i);
         ts_tensor t = {e->dtype, e->shape, NULL};
-        return (ts_tensor_info){e->name, ts_dtype_name(e->dtype), true, e->shape, ts_tensor_bytes(&t), e->hash};
+        return (ts_tensor_info){e->name, ts_dtype_name(e->dtype), true, e->shape, ts_tensor_bytes(&t)};
     }
     const ts_safetensors_entry *e = ts_safetensors_at(f->safetensors, i);
-    return (ts_tensor_info){e->name, e->dtype, e->readable, e->shape, e->bytes, ts_hash_bytes(e->data, e->bytes)};
+    return (ts_tensor_info){e->name, e->dtype, e->readable, e->shape, e->bytes};
+}
+
+ts_hash ts_tensor_file_hash(const ts_tensor_file *f, int64_t i)
+{
+    if (f->container)
+        return ts_container_at(f->container, i)->hash;
+    const ts_safetensors_entry *e = ts_safetensors_at(f->safetensors, i);
+    return ts_hash_bytes(e->data, e->bytes);
 }
 
 ts_status ts_tensor_file_load(const ts_tensor_file *f, int64_t i, ts_arena *arena, ts_tensor *tensor, ts_error *err)

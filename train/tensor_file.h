@@ -16,7 +16,6 @@ typedef struct {
     bool readable;
     ts_shape shape;
     size_t bytes;
-    ts_hash hash; /* of the bytes */
 } ts_tensor_info;
 
 /* Told by the content. Owner: ts_tensor_file_close, also after a failure. Errors: TS_ERR_CHECKPOINT. */
@@ -25,6 +24,9 @@ void ts_tensor_file_close(ts_tensor_file *file);
 
 int64_t ts_tensor_file_count(const ts_tensor_file *file);
 ts_tensor_info ts_tensor_file_at(const ts_tensor_file *file, int64_t i);
+
+/* Of the bytes of tensor i. A checkpoint holds it; of safetensors it is computed each time. */
+ts_hash ts_tensor_file_hash(const ts_tensor_file *file, int64_t i);
 
 /* Tensor i into new memory of the arena, its hash checked where the format has one. Errors: TS_ERR_CHECKPOINT; not
  * readable. */

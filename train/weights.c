@@ -105,6 +105,7 @@ typedef struct {
     const char *path;
     ts_weights_found *found;
     ts_published_variant variant;
+    bool *used; /* [tensors of the file] */
     ts_arena arena;
 } reader;
 
@@ -217,6 +218,7 @@ static ts_status take(reader *r, const ts_variable *v, ts_error *err)
         if (v->conv_layout)
             ts_layout_from_torch(TS_F32, v->type.shape, theirs, ours);
         ts_store_set(r->e->store, v, TS_BLOCK_VALUE, v->conv_layout ? ours : theirs);
+        r->used[entry - ts_safetensors_at(r->file, 0)] = true;
         r->found->tensors++;
     }
     ts_arena_clear(&arena);
@@ -259,27 +261,24 @@ static ts_status for_each(reader *r, visit *what, ts_error *err)
     return TS_OK;
 }
 
-/* Marks of what the file has beyond the model: for a note to the user. */
+/* What the file has beyond the model: for a note to the user. */
 static void count_unused(reader *r)
 {
-    for (int64_t i = 0; i < ts_safetensors_count(r->file); i++) {
-        const char *name = ts_safetensors_at(r->file, i)->name;
-        bool used = false;
-        for (int k = 0; !used && k < ts_store_count(r->e->store); k++) {
-            const ts_variable *v = ts_store_at(r->e->store, k);
-            const ts_safetensors_entry *entry = is_weight(v) ? entry_of(r, v) : NULL;
-            used = entry && strcmp(entry->name, name) == 0;
-        }
-        if (!used && r->found->unused++ == 0)
-            r->found->first_unused = name;
-    }
+    for (int64_t i = 0; i < ts_safetensors_count(r->file); i++)
+        if (!r->used[i] && r->found->unused++ == 0)
+            r->found->first_unused = ts_safetensors_at(r->file, i)->name;
 }
 
 ts_status ts_weights_import(ts_experiment *e, const ts_safetensors *file, const char *path, ts_weights_found *found,
                             ts_error *err)
 {
     reader r = {.e = e, .file = file, .path = path, .found = found};
+    size_t bytes = (size_t)ts_safetensors_count(file) * sizeof *r.used;
     *found = (ts_weights_found){0};
+    r.used = ts_arena_alloc(&r.arena, bytes + 1);
+    if (!r.used)
+        return ts_out_of_memory(err, bytes);
+    memset(r.used, 0, bytes);
     ts_status status = tell_names(&r, err);
     if (status == TS_OK)
         status = for_each(&r, check, err);
