@@ -18,7 +18,8 @@ packages_of() {
     case $1 in
         build)
             printf '%s\n' gcc libc6-dev cmake ninja-build "pkg-config|pkgconf" libdnnl-dev libhdf5-dev libyaml-dev \
-                libjansson-dev libpng-dev libjpeg-dev libxxhash-dev zlib1g-dev libcairo2-dev libgif-dev
+                libjansson-dev libpng-dev libjpeg-dev libxxhash-dev zlib1g-dev libcairo2-dev libgif-dev \
+                libprotobuf-c-dev protobuf-c-compiler
             ;;
         test) printf '%s\n' g++ libcriterion-dev groff-base ;;
         ci)
