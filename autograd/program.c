@@ -65,7 +65,8 @@ static ts_status grow(ts_workspace *w, size_t bytes, ts_error *err)
     if (bytes <= w->bytes && w->memory)
         return TS_OK;
     void *memory;
-    TS_TRY(w->device->backend->alloc(w->device, bytes, &memory, err));
+    if (w->device->backend->alloc(w->device, bytes, &memory, err) != TS_OK)
+        return ts_error_prefix(err, "the block of memory for what a program computes");
     w->device->backend->zero(w->device, memory, bytes); /* first touch here, not in the first step */
     if (w->memory)
         w->device->backend->release(w->device, w->memory, w->bytes);
@@ -88,7 +89,8 @@ static ts_status upload_constants(ts_program *p, ts_error *err)
     for (int32_t v = 0; v < g->value_count; v++)
         if (g->values[v].kind == TS_KIND_CONSTANT)
             p->constant_bytes += constant_bytes(&g->values[v]);
-    TS_TRY(device->backend->alloc(device, p->constant_bytes, &p->constants, err));
+    if (device->backend->alloc(device, p->constant_bytes, &p->constants, err) != TS_OK)
+        return ts_error_prefix(err, "the constants of a program");
     size_t at = 0;
     for (int32_t v = 0; v < g->value_count; v++) {
         const ts_value_info *info = &g->values[v];
@@ -317,6 +319,8 @@ static ts_status run_steps(ts_program *p, ts_error *err)
     for (int32_t i = 0; i < p->plan->step_count; i++) {
         ts_call call = call_of(p, i);
         p->plan->steps[i].kernel->run(&call);
+        if (device->one_by_one)
+            device->backend->synchronize(device);
         if (device->error.code != TS_OK) {
             const ts_node *node = &p->plan->graph->nodes[p->plan->steps[i].node];
             ts_device_check(device, err);
@@ -349,7 +353,7 @@ ts_status ts_program_run(ts_program *p, ts_error *err)
         run_profiled(p);
         return ts_device_check(device, err);
     }
-    if (!device->backend->record_begin || !p->warm) {
+    if (!device->backend->record_begin || !p->warm || device->one_by_one) {
         TS_TRY(run_steps(p, err));
         p->warm = true;
         return TS_OK;

@@ -35,8 +35,6 @@ static int usable_cores(void)
 static ts_status cpu_open(ts_device *device, ts_error *err)
 {
     (void)err;
-    if (device->threads <= 0)
-        device->threads = usable_cores();
     omp_set_num_threads(device->threads);
     omp_set_dynamic(0);
     ts_flush_denormals(device->threads);
@@ -159,7 +157,7 @@ static ts_status open_device(const char *spec, int threads, ts_device **device, 
         return ts_out_of_memory(err, sizeof *d);
     d->backend = backend;
     d->index = index;
-    d->threads = threads;
+    d->threads = threads > 0 ? threads : usable_cores();
     ts_status status = backend->open(d, err);
     if (status != TS_OK)
         ts_free(d);

@@ -39,7 +39,7 @@ typedef struct {
 } ts_backend;
 
 /* What a module with a backend exports, so that one of another version is refused: it gives NULL for another one. */
-enum { TS_BACKEND_VERSION = 2 };
+enum { TS_BACKEND_VERSION = 3 };
 typedef const ts_backend *ts_cuda_module_fn(int version);
 
 struct ts_device {
@@ -48,7 +48,8 @@ struct ts_device {
     int threads;      /* CPU threads in use */
     void *state;      /* the backend's own */
     ts_error error;   /* the first failure of a kernel; kept until ts_device_check */
-    char notes[2048]; /* lines for the log, each once: what a library refused and what runs instead */
+    bool one_by_one;  /* each op is waited for and no program is recorded, so that what fails is told by its op */
+    char notes[4096]; /* lines for the log, each once: what a library refused and what runs instead */
 };
 
 /* `spec` is auto, cpu, ref, cuda or cuda:N; threads 0: all that this process may run on.

@@ -27,7 +27,7 @@ ts_status ts_device_check(ts_device *device, ts_error *err)
 
 void ts_device_note(ts_device *device, const char *format, ...)
 {
-    char line[256];
+    char line[512];
     size_t used = strlen(device->notes), room = sizeof device->notes - used;
     va_list args;
     va_start(args, format);

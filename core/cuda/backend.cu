@@ -33,6 +33,16 @@ ts_status failed(ts_error *err, const char *call, cudaError_t error)
                            cudaGetErrorName(cuda_error_));                                                             \
     } while (0)
 
+/* What the device computes fails long after it was asked for: whoever waits is told, and not of which op. */
+void wait(ts_device *device, const char *call, cudaError_t error)
+{
+    if (error != cudaSuccess)
+        ts_device_fail(device, "CUDA: %s: %s (%s)%s", call, cudaGetErrorString(error), cudaGetErrorName(error),
+                       device->one_by_one ? "" : "; an op before it failed: with TESSERA_CUDA_SYNC=1 it is named");
+}
+
+#define CUDA_WAIT(device, call) wait(device, #call, call)
+
 ts_status open_parts(ts_device *device, ts_cuda *c, ts_error *err)
 {
     CUDA_TRY(cudaSetDevice(device->index));
@@ -102,6 +112,7 @@ ts_status cuda_open(ts_device *device, ts_error *err)
         return ts_out_of_memory(err, sizeof(ts_cuda));
     cuda_of(device)->tf32 = is_set("TESSERA_TF32");
     cuda_of(device)->fastest = is_set("TESSERA_CUDA_FASTEST");
+    device->one_by_one = is_set("TESSERA_CUDA_SYNC");
     ts_status status = open_parts(device, cuda_of(device), err);
     if (status == TS_OK)
         note_properties(device, &cuda_of(device)->properties);
@@ -128,7 +139,7 @@ ts_status cuda_alloc(ts_device *device, size_t bytes, void **memory, ts_error *e
 void cuda_release(ts_device *device, void *memory, size_t bytes)
 {
     (void)bytes;
-    CUDA_DO(device, cudaStreamSynchronize(cuda_of(device)->stream)); /* what still runs may use it */
+    CUDA_WAIT(device, cudaStreamSynchronize(cuda_of(device)->stream)); /* what still runs may use it */
     CUDA_DO(device, cudaFree(memory));
 }
 
@@ -154,7 +165,7 @@ void cuda_upload(ts_device *device, void *to, const void *from_host, size_t byte
     ts_cuda_slot *slot = &c->slot[c->next_slot++ % TS_CUDA_SLOTS];
     if (bytes == 0)
         return;
-    CUDA_DO(device, cudaEventSynchronize(slot->placed));
+    CUDA_WAIT(device, cudaEventSynchronize(slot->placed));
     if (!make_room(device, slot, bytes))
         return;
     memcpy(slot->host, from_host, bytes);
@@ -169,7 +180,7 @@ void cuda_download(ts_device *device, void *to_host, const void *from, size_t by
 {
     ts_cuda *c = cuda_of(device);
     CUDA_DO(device, cudaMemcpyAsync(to_host, from, bytes, cudaMemcpyDeviceToHost, c->stream));
-    CUDA_DO(device, cudaStreamSynchronize(c->stream));
+    CUDA_WAIT(device, cudaStreamSynchronize(c->stream));
 }
 
 void cuda_copy(ts_device *device, void *to, const void *from, size_t bytes)
@@ -184,7 +195,7 @@ void cuda_zero(ts_device *device, void *memory, size_t bytes)
 
 void cuda_synchronize(ts_device *device)
 {
-    CUDA_DO(device, cudaStreamSynchronize(cuda_of(device)->stream));
+    CUDA_WAIT(device, cudaStreamSynchronize(cuda_of(device)->stream));
 }
 
 ts_status cuda_record_begin(ts_device *device, ts_error *err)
@@ -228,7 +239,7 @@ void cuda_fetch_close(ts_device *device, void *fetch)
     fetch_state *f = static_cast<fetch_state *>(fetch);
     if (!f)
         return;
-    CUDA_DO(device, cudaStreamSynchronize(cuda_of(device)->stream)); /* a copy may be under way */
+    CUDA_WAIT(device, cudaStreamSynchronize(cuda_of(device)->stream)); /* a copy may be under way */
     cudaFreeHost(f->host);
     if (f->made)
         cudaEventDestroy(f->made);
@@ -267,7 +278,7 @@ void cuda_fetch_begin(ts_device *device, void *fetch, const void *from)
 const void *cuda_fetch_end(ts_device *device, void *fetch)
 {
     fetch_state *f = static_cast<fetch_state *>(fetch);
-    CUDA_DO(device, cudaEventSynchronize(f->made));
+    CUDA_WAIT(device, cudaEventSynchronize(f->made));
     return f->host;
 }
 

@@ -76,27 +76,33 @@ ts_status describe(product *p, const ts_cuda *c, ts_error *err)
     return make_matrix(&p->out, l->out, l->m, l->n, l->ld_out, l->batch, l->step_out, err);
 }
 
-/* The heuristic's first choice. Sums split over k are added in a fixed order or not taken. False: it has none. */
-bool choose(product *p, const ts_cuda *c)
+/* The heuristic's first choice. Sums split over k are added in a fixed order or not taken. NULL, or why there is none.
+ */
+const char *choose(product *p, const ts_cuda *c)
 {
     cublasLtMatmulPreference_t preference;
     cublasLtMatmulHeuristicResult_t result = {};
     const uint64_t workspace = MOST_WORKSPACE;
     const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     int found = 0;
-    if (cublasLtMatmulPreferenceCreate(&preference) != CUBLAS_STATUS_SUCCESS)
-        return false;
+    cublasStatus_t status = cublasLtMatmulPreferenceCreate(&preference);
+    if (status != CUBLAS_STATUS_SUCCESS)
+        return cublasLtGetStatusString(status);
     cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
                                          sizeof workspace);
     if (!c->fastest)
         cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions,
                                              sizeof reductions);
-    cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(static_cast<cublasLtHandle_t>(c->matmul), p->what, p->first,
-                                                           p->second, p->out, p->out, preference, 1, &result, &found);
+    status = cublasLtMatmulAlgoGetHeuristic(static_cast<cublasLtHandle_t>(c->matmul), p->what, p->first, p->second,
+                                            p->out, p->out, preference, 1, &result, &found);
     cublasLtMatmulPreferenceDestroy(preference);
     p->algorithm = result.algo;
     p->workspace = result.workspaceSize;
-    return status == CUBLAS_STATUS_SUCCESS && found > 0 && result.state == CUBLAS_STATUS_SUCCESS;
+    if (status == CUBLAS_STATUS_SUCCESS && found > 0)
+        status = result.state;
+    else if (status == CUBLAS_STATUS_SUCCESS)
+        return "its heuristics found no algorithm";
+    return status == CUBLAS_STATUS_SUCCESS ? nullptr : cublasLtGetStatusString(status);
 }
 
 void release(void *prepared)
@@ -123,12 +129,13 @@ ts_status prepare(const ts_desc *desc, ts_device *device, void **prepared, size_
         return ts_out_of_memory(err, sizeof *p);
     p->layout = ts_product_layout_of(desc);
     ts_status status = describe(p, c, err);
-    if (status == TS_OK && !choose(p, c)) {
+    const char *why = status == TS_OK ? choose(p, c) : nullptr;
+    if (why) {
         const bool half = p->layout.in == TS_BF16;
-        ts_device_note(device, "cuBLASLt has no product of %lld x %lld x %lld, batch %lld, of %s: %s",
+        ts_device_note(device, "cuBLASLt has no product of %lld x %lld x %lld, batch %lld, of %s, so %s: %s",
                        (long long)p->layout.m, (long long)p->layout.n, (long long)p->layout.k,
                        (long long)p->layout.batch, ts_dtype_name(p->layout.in),
-                       half ? "it is computed in f32" : "our own kernel runs");
+                       half ? "it is computed in f32" : "our own kernel runs", why);
         status = ts_own_prepare(&p->own, half ? &ts_widened : &ts_cuda_matmul, desc, device, scratch_bytes, err);
     } else {
         *scratch_bytes = p->workspace;

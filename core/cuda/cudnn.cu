@@ -69,6 +69,14 @@ struct conv_plan {
 
 const cudnnDataType_t real = CUDNN_DATA_FLOAT;
 
+/* A look for an engine: what it must keep to, and what came of it, for the note where there is none. */
+struct engine_search {
+    const ts_cuda *cuda;
+    bool half;            /* bf16, whose products tensor cores do not round */
+    size_t *workspace;    /* of the plan that was found */
+    int engines, refused; /* that were looked at; of them, those that do not keep what was promised */
+};
+
 /* What stays between two operations of a graph is f32. */
 void describe_tensor(descriptor &t, int64_t uid, const ts_image_layout &layout, bool is_virtual)
 {
@@ -131,8 +139,8 @@ pass pass_of(ts_op op)
     }
 }
 
-/* Does the engine of this config keep what was promised? half: for bf16, whose products tensor cores do not round. */
-bool is_welcome(cudnnBackendDescriptor_t config, bool half, const ts_cuda *c)
+/* Does the engine of this config keep what was promised? */
+bool is_welcome(cudnnBackendDescriptor_t config, const engine_search *s)
 {
     descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
     cudnnBackendNumericalNote_t note[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
@@ -143,21 +151,21 @@ bool is_welcome(cudnnBackendDescriptor_t config, bool half, const ts_cuda *c)
                                  CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &found, note) != CUDNN_STATUS_SUCCESS)
         return false;
     for (int64_t i = 0; i < found; i++) {
-        if (note[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC && !c->fastest)
+        if (note[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC && !s->cuda->fastest)
             return false;
         const bool rounds = note[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS ||
                             note[i] == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION;
-        if (half ? rounds : (rounds || note[i] == CUDNN_NUMERICAL_NOTE_TENSOR_CORE) && !c->tf32)
+        if (s->half ? rounds : (rounds || note[i] == CUDNN_NUMERICAL_NOTE_TENSOR_CORE) && !s->cuda->tf32)
             return false;
     }
     return true;
 }
 
 /* The execution plan of a config; NULL where the engine does not support the shapes after all. */
-cudnnBackendDescriptor_t finish_plan(cudnnBackendDescriptor_t config, const ts_cuda *c, size_t *workspace)
+cudnnBackendDescriptor_t finish_plan(cudnnBackendDescriptor_t config, const engine_search *s)
 {
     descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
-    cudnnHandle_t handle = static_cast<cudnnHandle_t>(c->conv);
+    cudnnHandle_t handle = static_cast<cudnnHandle_t>(s->cuda->conv);
     int64_t bytes = 0, found = 0;
     plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle)
         .set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &config);
@@ -166,15 +174,14 @@ cudnnBackendDescriptor_t finish_plan(cudnnBackendDescriptor_t config, const ts_c
                                  &bytes) != CUDNN_STATUS_SUCCESS ||
         bytes < 0 || (size_t)bytes > most_workspace)
         return nullptr;
-    *workspace = (size_t)bytes;
+    *s->workspace = (size_t)bytes;
     cudnnBackendDescriptor_t result = plan.d;
     plan.d = nullptr;
     return result;
 }
 
 /* The first plan that one kind of heuristics leads to, best first. */
-cudnnBackendDescriptor_t ask(cudnnBackendHeurMode_t mode, const descriptor &graph, bool half, const ts_cuda *c,
-                             size_t *workspace)
+cudnnBackendDescriptor_t ask(cudnnBackendHeurMode_t mode, const descriptor &graph, engine_search *s)
 {
     descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
     heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph)
@@ -189,34 +196,36 @@ cudnnBackendDescriptor_t ask(cudnnBackendHeurMode_t mode, const descriptor &grap
     if (cudnnBackendGetAttribute(heuristics.d, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
                                  MOST_ENGINES, &found, config) != CUDNN_STATUS_SUCCESS)
         found = 0;
-    for (int64_t i = 0; i < found && i < MOST_ENGINES && !result; i++)
-        if (is_welcome(config[i], half, c))
-            result = finish_plan(config[i], c, workspace);
+    for (int64_t i = 0; i < found && i < MOST_ENGINES && !result; i++) {
+        const bool welcome = is_welcome(config[i], s);
+        s->engines++;
+        s->refused += !welcome;
+        if (welcome)
+            result = finish_plan(config[i], s);
+    }
     for (int i = 0; i < MOST_ENGINES; i++)
         if (config[i])
             cudnnBackendDestroyDescriptor(config[i]);
     return result;
 }
 
-cudnnBackendDescriptor_t plan_graph(cudnnBackendDescriptor_t *operations, int64_t count, bool half, const ts_cuda *c,
-                                    size_t *workspace)
+cudnnBackendDescriptor_t plan_graph(cudnnBackendDescriptor_t *operations, int64_t count, engine_search *s)
 {
     descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
-    cudnnHandle_t handle = static_cast<cudnnHandle_t>(c->conv);
+    cudnnHandle_t handle = static_cast<cudnnHandle_t>(s->cuda->conv);
     graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, count, operations)
         .set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
     if (!graph.finalize())
         return nullptr;
-    cudnnBackendDescriptor_t plan = ask(CUDNN_HEUR_MODE_A, graph, half, c, workspace);
-    return plan ? plan : ask(CUDNN_HEUR_MODE_FALLBACK, graph, half, c, workspace);
+    cudnnBackendDescriptor_t plan = ask(CUDNN_HEUR_MODE_A, graph, s);
+    return plan ? plan : ask(CUDNN_HEUR_MODE_FALLBACK, graph, s);
 }
 
 /* The convolution of `desc`, with the addition of a bias behind it where `bias` says so. */
-cudnnBackendDescriptor_t make_plan(const ts_desc *desc, bool bias, const ts_cuda *c, size_t *workspace)
+cudnnBackendDescriptor_t make_plan(const ts_desc *desc, bool bias, engine_search *s)
 {
     const ts_conv_layout l = ts_conv_layout_of(desc);
     const ts_image_layout bias_layout = {{1, l.y.dim[1], 1, 1}, {l.y.dim[1], 1, l.y.dim[1], l.y.dim[1]}, l.y.dtype};
-    const bool half = desc->in[0].dtype == TS_BF16;
     const pass p = pass_of(desc->op);
     const cudnnPointwiseMode_t sum = CUDNN_POINTWISE_ADD;
     descriptor x(CUDNN_BACKEND_TENSOR_DESCRIPTOR), w(CUDNN_BACKEND_TENSOR_DESCRIPTOR),
@@ -230,7 +239,7 @@ cudnnBackendDescriptor_t make_plan(const ts_desc *desc, bool bias, const ts_cuda
         return nullptr;
     cudnnBackendDescriptor_t operations[2] = {operation.d, nullptr};
     if (!bias)
-        return plan_graph(operations, 1, half, c, workspace);
+        return plan_graph(operations, 1, s);
     descriptor b(CUDNN_BACKEND_TENSOR_DESCRIPTOR), out(CUDNN_BACKEND_TENSOR_DESCRIPTOR),
         how(CUDNN_BACKEND_POINTWISE_DESCRIPTOR), addition(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
     describe_tensor(b, UID_BIAS, bias_layout, false);
@@ -245,7 +254,7 @@ cudnnBackendDescriptor_t make_plan(const ts_desc *desc, bool bias, const ts_cuda
     if (!addition.finalize())
         return nullptr;
     operations[1] = addition.d;
-    return plan_graph(operations, 2, half, c, workspace);
+    return plan_graph(operations, 2, s);
 }
 
 ts_status open_library(ts_cuda *c, ts_error *err)
@@ -282,24 +291,41 @@ void release(void *prepared)
     ts_free(p);
 }
 
-ts_status refused(conv_plan *p, const ts_desc *desc, ts_device *device, size_t *scratch_bytes, ts_error *err)
+/* The library's own words for the last thing that it refused; "" where it keeps none. */
+void last_words(char *text, size_t size)
+{
+    text[0] = 0;
+#if CUDNN_MAJOR >= 9
+    cudnnGetLastErrorString(text, size);
+#else
+    (void)size;
+#endif
+}
+
+ts_status refused(conv_plan *p, const ts_desc *desc, const engine_search *s, ts_device *device, size_t *scratch_bytes,
+                  ts_error *err)
 {
     const bool half = desc->in[0].dtype == TS_BF16;
-    ts_device_note(device, "cuDNN has no deterministic engine for %s of %s with weights %s, of %s: %s",
+    char words[160];
+    last_words(words, sizeof words);
+    ts_device_note(device,
+                   "cuDNN has no engine for %s of %s with weights %s, of %s, so %s: of %d engines %d add in no fixed "
+                   "order or round; its last words: %s",
                    ts_ops[desc->op].name, ts_shape_print(desc->in[0].shape).text,
                    ts_shape_print(desc->in[1].shape).text, ts_dtype_name(desc->in[0].dtype),
-                   half ? "it is computed in f32" : "our own kernel runs");
+                   half ? "it is computed in f32" : "our own kernel runs", s->engines, s->refused,
+                   words[0] ? words : "none");
     return ts_own_prepare(&p->own, half ? &ts_widened : own_kernel(desc->op), desc, device, scratch_bytes, err);
 }
 
 /* f32 from bf16 by an engine that only gives bf16: one more rounding, which is said. */
-void plan_rounded(conv_plan *p, const ts_desc *desc, ts_device *device, size_t *scratch_bytes)
+void plan_rounded(conv_plan *p, const ts_desc *desc, engine_search *s, ts_device *device, size_t *scratch_bytes)
 {
     ts_desc half = *desc;
     if (desc->in[0].dtype != TS_BF16 || desc->out[0].dtype != TS_F32)
         return;
     half.out[0].dtype = TS_BF16;
-    p->execution = make_plan(&half, false, static_cast<const ts_cuda *>(device->state), scratch_bytes);
+    p->execution = make_plan(&half, false, s);
     if (!p->execution)
         return;
     p->rounded = true;
@@ -318,16 +344,17 @@ ts_status prepare(const ts_desc *desc, ts_device *device, void **prepared, size_
     if (!p)
         return ts_out_of_memory(err, sizeof *p);
     ts_status status = TS_OK;
+    engine_search s = {c, desc->in[0].dtype == TS_BF16, scratch_bytes, 0, 0};
     if (has_bias(desc) && desc->op == TS_OP_conv)
-        p->execution = make_plan(desc, true, c, scratch_bytes);
+        p->execution = make_plan(desc, true, &s);
     if (!p->execution) {
         p->bias_after = has_bias(desc);
-        p->execution = make_plan(desc, false, c, scratch_bytes);
+        p->execution = make_plan(desc, false, &s);
     }
     if (!p->execution)
-        plan_rounded(p, desc, device, scratch_bytes);
+        plan_rounded(p, desc, &s, device, scratch_bytes);
     if (!p->execution)
-        status = refused(p, desc, device, scratch_bytes, err);
+        status = refused(p, desc, &s, device, scratch_bytes, err);
     if (status != TS_OK)
         release(p);
     else

@@ -6,6 +6,7 @@
 
 #include "autograd/elementwise.h"
 #include "autograd/program.h"
+#include "autograd/softmax.h"
 #include "core/device.h"
 #include "tests/support/op_check.h"
 
@@ -121,4 +122,54 @@ Test(cuda_backend, fetches_are_of_their_run)
     ts_graph_free(g);
     ts_workspace_free(workspace);
     ts_device_close(device);
+}
+
+/* y = (a + a) * a, the sum in the scope "sum", the product in "product". Runs it thrice; what the first that fails
+ * says.
+ */
+static const char *failure_of(const char *one_by_one)
+{
+    ts_device *device;
+    ts_program *program;
+    setenv("TESSERA_CUDA_MODULE", TESSERA_CUDA_EMULATED, 1);
+    setenv("TESSERA_CUDA_SYNC", one_by_one, 1);
+    cr_assert_eq(ts_device_open("cuda", 0, &device, &err), TS_OK, "%s", err.text);
+    ts_workspace *workspace = ts_workspace_new(device);
+    ts_graph *g = ts_graph_new(TS_F32);
+    ts_value a = ts_input(g, "a", TS_F32, ts_shape_of(3));
+    ts_graph_set_path(g, "first");
+    ts_value share = ts_softmax(a);
+    ts_graph_set_path(g, "second");
+    ts_output(ts_mul(share, a), "y");
+    cr_assert_eq(ts_program_new(g, workspace, &program, &err), TS_OK, "%s", err.text);
+    ts_program_set(program, a, (float[3]){1, 2, 3});
+    ts_status status = TS_OK;
+    for (int run = 0; run < 3 && status == TS_OK; run++) {
+        if (run == 1)
+            setenv("TESSERA_EMULATED_FAULT", "softmax", 1);
+        status = ts_program_run(program, &err);
+        if (status == TS_OK)
+            status = ts_device_check(device, &err);
+    }
+    cr_expect_eq(status, TS_ERR_DEVICE);
+    ts_program_free(program);
+    ts_graph_free(g);
+    ts_workspace_free(workspace);
+    ts_device_close(device);
+    return err.text;
+}
+
+/* A kernel that fails while a recorded program runs: the message says how to learn which. */
+Test(cuda_backend, a_failure_in_a_recorded_program_says_how_to_find_the_op)
+{
+    const char *text = failure_of("0");
+    cr_expect(strstr(text, "cudaErrorLaunchFailure") && strstr(text, "with TESSERA_CUDA_SYNC=1 it is named"), "%s",
+              text);
+}
+
+Test(cuda_backend, one_by_one_a_failure_has_its_scope_and_op)
+{
+    const char *text = failure_of("1");
+    cr_expect_eq(strncmp(text, "first: softmax: CUDA: ", 22), 0, "%s", text);
+    cr_expect(!strstr(text, "TESSERA_CUDA_SYNC"), "%s", text);
 }

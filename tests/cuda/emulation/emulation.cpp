@@ -271,6 +271,16 @@ void run_one_by_one(const action &thread)
                 thread();
 }
 
+/* A kernel with $TESSERA_EMULATED_FAULT in its name fails while it runs, as one with a bad address does: whoever waits
+ * from then on is told, and nothing else. */
+bool faulted;
+
+bool faults(const char *kernel)
+{
+    const char *name = getenv("TESSERA_EMULATED_FAULT");
+    return name && strstr(kernel, name);
+}
+
 void check_launch(dim3 grid, dim3 size, const char *kernel)
 {
     if (size.x * size.y * size.z <= MOST_THREADS && size.x && size.y && size.z && grid.x && grid.y && grid.z &&
@@ -287,6 +297,8 @@ void ts_emulated_launch(dim3 grid, dim3 size, size_t shared_bytes, bool cooperat
 {
     check_launch(grid, size, kernel);
     submit([=]() {
+        if (faults(kernel))
+            faulted = true;
         gridDim = grid;
         blockDim = size;
         for (blockIdx.z = 0; blockIdx.z < grid.z; blockIdx.z++)
@@ -400,6 +412,7 @@ const char *cudaGetErrorString(cudaError_t error)
     return error == cudaSuccess                         ? "no error"
            : error == cudaErrorMemoryAllocation         ? "out of memory"
            : error == cudaErrorInvalidDevice            ? "invalid device ordinal"
+           : error == cudaErrorLaunchFailure            ? "unspecified launch failure"
            : error == cudaErrorStreamCaptureUnsupported ? "operation not permitted when stream is capturing"
                                                         : "invalid argument";
 }
@@ -409,6 +422,7 @@ const char *cudaGetErrorName(cudaError_t error)
     return error == cudaSuccess                         ? "cudaSuccess"
            : error == cudaErrorMemoryAllocation         ? "cudaErrorMemoryAllocation"
            : error == cudaErrorInvalidDevice            ? "cudaErrorInvalidDevice"
+           : error == cudaErrorLaunchFailure            ? "cudaErrorLaunchFailure"
            : error == cudaErrorStreamCaptureUnsupported ? "cudaErrorStreamCaptureUnsupported"
                                                         : "cudaErrorInvalidValue";
 }
@@ -469,7 +483,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 
 cudaError_t cudaStreamSynchronize(cudaStream_t)
 {
-    return recording ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
+    return recording ? cudaErrorStreamCaptureUnsupported : faulted ? cudaErrorLaunchFailure : cudaSuccess;
 }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode)
