@@ -26,6 +26,31 @@ void ts_flush_denormals(int threads)
 #endif
 }
 
+ts_thread_state ts_thread_state_now(void)
+{
+    ts_thread_state now = {.threads = omp_get_max_threads()};
+#if defined(__SSE__)
+    now.denormals = _mm_getcsr();
+#endif
+    return now;
+}
+
+ts_thread_state ts_device_enter(const ts_device *device)
+{
+    ts_thread_state before = ts_thread_state_now();
+    omp_set_num_threads(device->threads > 0 ? device->threads : 1);
+    ts_flush_denormals(device->threads > 0 ? device->threads : 1);
+    return before;
+}
+
+void ts_thread_leave(ts_thread_state before)
+{
+    omp_set_num_threads(before.threads);
+#if defined(__SSE__)
+    _mm_setcsr(before.denormals);
+#endif
+}
+
 static int usable_cores(void)
 {
     cpu_set_t set;

@@ -71,6 +71,17 @@ ts_status ts_device_check(ts_device *device, ts_error *err);
  */
 void ts_flush_denormals(int threads);
 
+/* What computing sets in the calling thread: OpenMP's number of threads, the flushing of denormals. ts_device_open
+ * leaves it set in the thread that opens; another one enters first. A library that works in its user's thread leaves it
+ * as it was. Thread: the caller's own. */
+typedef struct {
+    int threads;
+    unsigned denormals;
+} ts_thread_state;
+ts_thread_state ts_thread_state_now(void);
+ts_thread_state ts_device_enter(const ts_device *device); /* returns the state before */
+void ts_thread_leave(ts_thread_state before);
+
 /* The CUDA backend, from $TESSERA_CUDA_MODULE, or libtessera-cuda.so beside the program, in ../lib/tessera from there,
  * or where the system looks; it stays open. Errors: TS_ERR_DEVICE: no such file, or what it needs is missing (NVIDIA's
  * libraries, with the loader's words). Thread: any. */

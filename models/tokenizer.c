@@ -1,7 +1,10 @@
 #include "models/tokenizer.h"
 
+#include <string.h>
+
 #include "autograd/elementwise.h"
 #include "autograd/mask.h"
+#include "core/memory.h"
 
 ts_status ts_tokenizer_check(ts_tokenizer *t, ts_error *err)
 {
@@ -32,6 +35,20 @@ ts_tokenized ts_tokenizer_forward(ts_scope s, const ts_tokenizer *t, ts_value x,
     ts_value codes = continuous.graph ? ts_where(continuous, ts_mask_rows(r.z, s.mask), r.q.codes) : r.q.codes;
     r.y = decoder(s, t, codes);
     return r;
+}
+
+ts_status ts_tokenizer_variables(const ts_tokenizer *t, ts_store *store, ts_error *err)
+{
+    ts_graph *g = ts_graph_new(TS_F32);
+    if (!g)
+        return ts_out_of_memory(err, 0);
+    ts_shape shape = {.rank = t->item.rank + 1, .dim = {1}};
+    memcpy(shape.dim + 1, t->item.dim, (size_t)t->item.rank * sizeof *t->item.dim);
+    ts_scope s = {.graph = g, .store = store, .path = "", .mode = TS_EVAL, .block = TS_BLOCK_VALUE};
+    ts_tokenizer_forward(s, t, ts_input(g, "x", TS_F32, shape), TS_ABSENT);
+    ts_status status = ts_graph_check(g, err);
+    ts_graph_free(g);
+    return status;
 }
 
 ts_value ts_tokenizer_encode(ts_scope s, const ts_tokenizer *t, ts_value x)

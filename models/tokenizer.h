@@ -20,6 +20,10 @@ typedef struct {
 /* Do the parts fit each other and the items? Errors: usage. */
 ts_status ts_tokenizer_check(ts_tokenizer *tokenizer, ts_error *err);
 
+/* Adds every variable of the tokenizer to a store that is not sealed yet: of a program that infers, which has no
+ * others. Errors: usage, a model that does not fit. */
+ts_status ts_tokenizer_variables(const ts_tokenizer *tokenizer, ts_store *store, ts_error *err);
+
 typedef struct {
     ts_value z; /* [B, tokens, D] */
     ts_quantized q;

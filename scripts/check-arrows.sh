@@ -16,8 +16,9 @@ declare -A may_see=(
     [autograd]="core autograd"
     [layers]="core autograd layers"
     [quant]="core autograd layers quant"
-    [models]="core core/files autograd layers quant models"
-    [train]="core core/files autograd layers quant models train"
+    [config]="core config"
+    [models]="core core/files config autograd layers quant models"
+    [train]="core core/files config autograd layers quant models train"
 )
 
 # header -> the files that may include it
@@ -26,7 +27,7 @@ declare -A known_to=(
     [png.h]="core/files/image_png.c"
     [jpeglib.h]="core/files/image_jpeg.c"
     [xxhash.h]="core/files/hash.c"
-    [yaml.h]="train/config_yaml.c"
+    [yaml.h]="config/config_yaml.c"
     [cuda_runtime.h]="core/cuda/launch.h"
     [cublasLt.h]="core/cuda/cublas.cu"
     [cudnn.h]="core/cuda/cudnn.cu"
@@ -47,7 +48,7 @@ broken() {
 }
 
 includes=$(grep -rnE '^[[:space:]]*#[[:space:]]*include' --include='*.[ch]' --include='*.cu' --include='*.cuh' \
-    core autograd layers quant models train)
+    core config autograd layers quant models train)
 count=0
 while IFS=: read -r file line text; do
     count=$((count + 1))

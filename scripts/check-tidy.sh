@@ -11,7 +11,7 @@ database=build/sanitize/compile_commands.json
 [ -f $database ] || { echo "$database is missing: cmake --preset sanitize" >&2; exit 1; }
 
 all_files() {
-    find core autograd layers quant models train tests -name '*.c' -not -path 'tests/install/*' | sort
+    find core config autograd layers quant models train tests -name '*.c' -not -path 'tests/install/*' | sort
 }
 
 changed_since() {

@@ -15,7 +15,7 @@
 #ifndef TS_TRAIN_ABLATION_H
 #define TS_TRAIN_ABLATION_H
 
-#include "train/config.h"
+#include "config/config.h"
 
 typedef struct {
     const char *name;            /* of its folder: "vq_1024_seed-1" */

@@ -1,13 +1,9 @@
-/* What goes into a checkpoint (core/files/container.h is the vessel): the resolved config, the trainer's state, and
- * every variable of the store. Tensors are in PyTorch's layouts under their paths:
- *     model/<path>            parameters
- *     state/<path>            quantizer and other state
- *     ema/<path>              moving averages of the parameters
- *     m/<path>, v/<path>      Adam's moments (v: absent for sgd)
- *     motion/...              train/checkpoint_motion.h */
+/* What goes into a checkpoint (core/files/container.h is the vessel): the resolved config, the trainer's state, every
+ * variable of the store (models/saved.h), and what is known of motion (train/checkpoint_motion.h). */
 #ifndef TS_TRAIN_CHECKPOINT_H
 #define TS_TRAIN_CHECKPOINT_H
 
+#include "models/saved.h"
 #include "train/experiment.h"
 
 /* What a run needs beside its tensors to go on bit for bit. */
@@ -35,12 +31,6 @@ ts_status ts_checkpoint_config(const char *path, const char *const *overrides, t
  * state may be NULL. Owner: ts_experiment_close, also after a failure. */
 ts_status ts_checkpoint_experiment(ts_experiment *e, const char *path, const char *const *overrides, const char *device,
                                    int threads, ts_train_state *state, ts_error *err);
-
-typedef enum {
-    TS_RESTORE_RESUME,  /* everything; a missing tensor is an error */
-    TS_RESTORE_INFER,   /* parameters, moving averages where the store has that block, state */
-    TS_RESTORE_WEIGHTS, /* parameters and quantizer state for --init-from: shapes must fit, the optimizer starts anew */
-} ts_restore_kind;
 
 /* Fills the sealed store from a checkpoint. Nothing is changed unless the whole file is sound and fits: a checkpoint of
  * another model is an error that names the first tensor that differs. */

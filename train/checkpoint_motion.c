@@ -1,9 +1,9 @@
 #include "train/checkpoint_motion.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <string.h>
 
+#include "models/saved.h"
 #include "train/motion_layout_file.h"
 
 static const char mean_name[] = "motion/mean", std_name[] = "motion/std";
@@ -36,42 +36,18 @@ ts_status ts_checkpoint_motion_add(ts_container_writer *writer, const ts_motion 
     return add_row(writer, std_name, motion->std, motion->columns, err);
 }
 
-static ts_status read_row(const float **row, ts_container *c, const char *name, ts_arena *arena, ts_error *err)
-{
-    ts_tensor t;
-    TS_TRY(ts_container_load(c, name, arena, &t, err));
-    *row = t.data;
-    return TS_OK;
-}
-
-/* Two rows of floats of one length, finite, the deviations above 0. */
-static bool is_sound(const ts_motion *m)
-{
-    for (int64_t i = 0; i < m->columns; i++)
-        if (!isfinite(m->mean[i]) || !isfinite(m->std[i]) || !(m->std[i] > 0))
-            return false;
-    return true;
-}
-
-static ts_status not_sound(const char *path, ts_error *err)
-{
-    return ts_fail(err, TS_ERR_CHECKPOINT, "%s: expected %s and %s, finite floats [columns], the deviations above 0",
-                   path, mean_name, std_name);
-}
-
 static ts_status read_rows(ts_motion *m, ts_container *c, const char *path, ts_arena *arena, ts_error *err)
 {
-    const ts_container_entry *mean = ts_container_find(c, mean_name), *std = ts_container_find(c, std_name);
-    if (!mean && !std)
+    int64_t columns;
+    const float *mean, *std;
+    TS_TRY(ts_saved_rows(c, path, arena, &columns, &mean, &std, err));
+    if (!mean)
         return TS_OK;
-    if (!mean || !std || mean->dtype != TS_F32 || std->dtype != TS_F32 || mean->shape.rank != 1 ||
-        !ts_shape_equal(mean->shape, std->shape))
-        return not_sound(path, err);
-    *m = ts_motion_guess(ts_shape_of(1, mean->shape.dim[0]));
+    *m = ts_motion_guess(ts_shape_of(1, columns));
     m->known = true;
-    TS_TRY(read_row(&m->mean, c, mean_name, arena, err));
-    TS_TRY(read_row(&m->std, c, std_name, arena, err));
-    return is_sound(m) ? TS_OK : not_sound(path, err);
+    m->mean = mean;
+    m->std = std;
+    return TS_OK;
 }
 
 static ts_status read_layout(ts_motion *m, const ts_container *c, const char *path, ts_error *err)

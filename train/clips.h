@@ -1,18 +1,15 @@
 /* The model over clips of motion of any length, [frames, columns], as it sees them (normalised).
  *
  * A clip is cropped at its tail to whole tokens and runs through a program of exactly its length: no padding, no
- * windows, so that every token is made from all the frames around it. Programs are kept by what they do and how long
- * they are, TS_CLIP_PROGRAMS of them, the least recently used one goes; they share the experiment's workspace. Only a
- * clip of more than train.eval_frames frames runs in pieces: as few as that allows, of equal length to a token, each
- * blind to its neighbours. Encode, decode and forward cut at the same places.
+ * windows, so that every token is made from all the frames around it. Programs are kept by how long they are
+ * (models/by_length.h) and share the experiment's workspace. Only a clip of more than train.eval_frames frames runs in
+ * pieces. Encode, decode and forward cut at the same places.
  *
  * One clip at a time: what comes out never depends on which clips came before or beside it. */
 #ifndef TS_TRAIN_CLIPS_H
 #define TS_TRAIN_CLIPS_H
 
 #include "train/programs.h"
-
-enum { TS_CLIP_PROGRAMS = 64 };
 
 typedef struct ts_clips ts_clips;
 

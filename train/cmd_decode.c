@@ -22,7 +22,7 @@ static ts_status check_weights(const ts_token_source *s, const ts_trained *train
 
 /* --- images: batches of one shape --------------------------------------------------------------------------------- */
 
-static ts_status decode_batch(ts_inference *f, ts_token_source *s, int64_t first, int64_t n, int32_t *ids, float *y,
+static ts_status decode_batch(ts_session *session, ts_token_source *s, int64_t first, int64_t n, int32_t *ids, float *y,
                               ts_decode_sink *sink, ts_error *err)
 {
     int64_t used = ts_shape_count(s->model->tokens) * s->model->info.groups, size = ts_shape_count(s->model->item);
@@ -31,9 +31,7 @@ static ts_status decode_batch(ts_inference *f, ts_token_source *s, int64_t first
         TS_TRY(ts_token_source_read(s, first + i, &from, err));
         memcpy(ids + i * used, from, (size_t)used * sizeof *ids);
     }
-    ts_program_set(f->program, f->ids, ids);
-    TS_TRY(ts_program_run(f->program, err));
-    ts_program_get(f->program, f->y, y);
+    TS_TRY(ts_session_decode(session, ids, n, 0, y, err));
     for (int64_t i = 0; i < n; i++)
         TS_TRY(ts_decode_sink_put(sink, first + i, y + i * size, err));
     return TS_OK;
@@ -46,14 +44,14 @@ static ts_status decode_images(ts_trained *trained, ts_token_source *s, ts_decod
     size_t ids_bytes = (size_t)(batch * ts_shape_count(s->model->tokens) * s->model->info.groups) * sizeof(int32_t);
     float *y = ts_arena_alloc(&s->arena, y_bytes);
     int32_t *ids = ts_arena_alloc(&s->arena, ids_bytes);
-    ts_inference f;
+    ts_session *session;
     if (!y || !ids)
         return ts_out_of_memory(err, y_bytes + ids_bytes);
-    TS_TRY(ts_inference_open(&f, &trained->experiment, TS_DECODE, batch, trained->ema, err));
+    TS_TRY(ts_experiment_session(&trained->experiment, batch, trained->ema, &session, err));
     ts_status status = TS_OK;
     for (int64_t i = 0; status == TS_OK && i < s->count; i += batch)
-        status = decode_batch(&f, s, i, s->count - i < batch ? s->count - i : batch, ids, y, sink, err);
-    ts_inference_close(&f);
+        status = decode_batch(session, s, i, s->count - i < batch ? s->count - i : batch, ids, y, sink, err);
+    ts_session_free(session);
     return status;
 }
 

@@ -6,11 +6,11 @@
 #include "core/files/npy.h"
 #include "core/files/replace.h"
 #include "models/published_names.h"
+#include "models/weights.h"
 #include "train/answer.h"
 #include "train/commands.h"
 #include "train/file_list.h"
 #include "train/trained.h"
-#include "train/weights.h"
 
 typedef struct {
     const ts_arguments *arguments;
@@ -53,7 +53,7 @@ static ts_status write_weights(job *j, ts_error *err)
     };
     char *path;
     TS_TRY(path_in(j, "model.safetensors", &path, err));
-    ts_status status = ts_weights_export(e, path, &options, &j->tensors, err);
+    ts_status status = ts_weights_export(&e->tokenizer, e->store, path, &options, &j->tensors, err);
     ts_free(path);
     return status;
 }

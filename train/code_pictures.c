@@ -97,7 +97,7 @@ typedef struct {
     const ts_code_table *table;
     int64_t group;
     ts_experiment *e;
-    ts_inference program;
+    ts_session *session;
     window window;
     int64_t batch;
     int32_t *ids;    /* [batch, tokens, groups] */
@@ -149,9 +149,7 @@ static ts_status paint_batch(painter *p, ts_image *sheet, int64_t first, ts_erro
         int64_t cell = has_code(p->e, i % tokens) ? first + (i / tokens < n ? i / tokens : n - 1) : 0;
         ts_code_table_token(t, p->group, t->list[p->group * t->listed + cell], p->ids + i * t->groups);
     }
-    ts_program_set(p->program.program, p->program.ids, p->ids);
-    TS_TRY(ts_program_run(p->program.program, err));
-    ts_program_get(p->program.program, p->program.y, p->y);
+    TS_TRY(ts_session_decode(p->session, p->ids, p->batch, 0, p->y, err));
     for (int64_t i = 0; i < n; i++)
         TS_TRY(put_cell(p, sheet, first + i, p->y + i * size, err));
     return TS_OK;
@@ -167,11 +165,11 @@ static ts_status paint(painter *p, ts_image *sheet, bool ema, ts_error *err)
                                            sizeof *p->ids);
     if (!p->y || !p->pixels || !p->ids)
         return ts_out_of_memory(err, bytes);
-    TS_TRY(ts_inference_open(&p->program, p->e, TS_DECODE, p->batch, ema, err));
+    TS_TRY(ts_experiment_session(p->e, p->batch, ema, &p->session, err));
     ts_status status = TS_OK;
     for (int64_t i = 0; status == TS_OK && i < p->table->listed; i += p->batch)
         status = paint_batch(p, sheet, i, err);
-    ts_inference_close(&p->program);
+    ts_session_free(p->session);
     return status;
 }
 

@@ -53,7 +53,7 @@
 #include "core/random.h"
 #include "core/status.h"
 #include "core/tensor.h"
-#include "train/data_pixels.h"
+#include "models/pixels.h"
 #include "train/file_list.h"
 #include "train/motion.h"
 

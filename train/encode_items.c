@@ -10,7 +10,7 @@
 
 /* One batch: as many of the items that are still to be encoded as fit. */
 typedef struct {
-    ts_inference program;
+    ts_session *session;
     int64_t size, per_item; /* values of an item, ids of an item */
     int64_t room, count;
     int64_t *place; /* [room] */
@@ -23,9 +23,7 @@ static ts_status run_batch(ts_encoding *e, batch *b, const ts_items *items, ts_e
     int64_t tokens = ts_shape_count(e->trained->experiment.tokenizer.tokens);
     for (int64_t i = 0; i < b->count; i++)
         TS_TRY(ts_items_read(items, b->place[i], b->x + i * b->size, err));
-    ts_program_set(b->program.program, b->program.x, b->x);
-    TS_TRY(ts_program_run(b->program.program, err));
-    ts_program_get(b->program.program, b->program.ids, b->ids);
+    TS_TRY(ts_session_encode(b->session, b->x, b->count, 0, b->ids, err));
     for (int64_t i = 0; i < b->count; i++)
         TS_TRY(ts_encoding_put(e, items->names[b->place[i]], b->place[i], b->ids + i * b->per_item, tokens, err));
     b->count = 0;
@@ -61,9 +59,9 @@ static ts_status encode(ts_encoding *e, const ts_items *items, ts_arena *arena, 
     b.place = ts_arena_alloc(arena, (size_t)b.room * sizeof *b.place);
     if (!b.x || !b.ids || !b.place)
         return ts_out_of_memory(err, bytes);
-    TS_TRY(ts_inference_open(&b.program, x, TS_ENCODE, b.room, e->trained->ema, err));
+    TS_TRY(ts_experiment_session(x, b.room, e->trained->ema, &b.session, err));
     ts_status status = run_all(e, &b, items, err);
-    ts_inference_close(&b.program);
+    ts_session_free(b.session);
     return status;
 }
 

@@ -4,67 +4,33 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "models/sections.h"
 #include "train/data_kinds.h"
-
-static const ts_option top_options[] = {
-    {.name = "seed",
-     .type = TS_OPTION_INT,
-     .offset = offsetof(ts_top_options, seed),
-     .fallback = "1",
-     .min = 0,
-     .max = 9007199254740992.0,
-     .help = "of initial weights, data order, augmentation and draws"},
-    {.name = "name",
-     .type = TS_OPTION_STRING,
-     .offset = offsetof(ts_top_options, name),
-     .fallback = "",
-     .help = "what the run is called in reports"},
-    {.name = "description",
-     .type = TS_OPTION_STRING,
-     .offset = offsetof(ts_top_options, description),
-     .fallback = "",
-     .help = "what the config is, and what it reproduces"},
-    {.name = "expect",
-     .type = TS_OPTION_STRING,
-     .offset = offsetof(ts_top_options, expect),
-     .fallback = "",
-     .help = "what to expect of it"},
-    {0},
-};
-
-static const ts_option_table top_table = {
-    .kind = "top", .help = "the run as a whole", .options = top_options, .struct_bytes = sizeof(ts_top_options)};
 
 enum { MAX_KINDS = 32 };
 
-static const ts_option_table *data_tables[MAX_KINDS + 1], *model_tables[MAX_KINDS + 1],
-    *quantizer_tables[MAX_KINDS + 1];
+static const ts_option_table *data_tables[MAX_KINDS + 1];
 static const ts_option_table *const train_tables[] = {&ts_train_table, NULL};
 
-static const ts_config_section sections[] = {
-    {.name = "data", .kinds = data_tables, .default_kind = "shapes", .help = "where images come from"},
-    {.name = "model", .kinds = model_tables, .default_kind = "image_small", .help = "encoder and decoder"},
-    {.name = "quantizer", .kinds = quantizer_tables, .default_kind = "finite_scalar", .help = "what makes tokens"},
-    {.name = "train", .kinds = train_tables, .help = "how it is trained"},
-    {0},
-};
+static ts_config_section sections[5]; /* the last one is empty: the end */
 
-static const ts_config_schema schema = {.top = &top_table, .sections = sections, .lister = "tessera config --list"};
+static const ts_config_schema schema = {.top = &ts_top_table, .sections = sections, .lister = "tessera config --list"};
 
-static void collect_tables(void)
+static void collect_sections(void)
 {
     for (int i = 0; i < MAX_KINDS && ts_dataset_kinds[i]; i++)
         data_tables[i] = ts_dataset_kinds[i]->table;
-    for (int i = 0; i < MAX_KINDS && ts_model_kinds[i]; i++)
-        model_tables[i] = ts_model_kinds[i]->table;
-    for (int i = 0; i < MAX_KINDS && ts_quantizer_kinds[i]; i++)
-        quantizer_tables[i] = ts_quantizer_kinds[i]->table;
+    sections[0] = (ts_config_section){
+        .name = "data", .kinds = data_tables, .default_kind = "shapes", .help = "where images come from"};
+    sections[1] = *ts_model_section();
+    sections[2] = *ts_quantizer_section();
+    sections[3] = (ts_config_section){.name = "train", .kinds = train_tables, .help = "how it is trained"};
 }
 
 const ts_config_schema *ts_experiment_schema(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, collect_tables);
+    pthread_once(&once, collect_sections);
     return &schema;
 }
 
@@ -88,12 +54,8 @@ ts_status ts_experiment_open(ts_experiment *e, ts_config *config, const char *de
     *e = (ts_experiment){.config = config};
     e->top = ts_config_options(config, "");
     e->train = ts_config_options(config, "train");
-    e->tokenizer.model = ts_model_kinds[ts_config_kind(config, "model")];
-    e->tokenizer.model_options = ts_config_options(config, "model");
-    e->tokenizer.quantizer = ts_quantizer_kinds[ts_config_kind(config, "quantizer")];
-    e->tokenizer.quantizer_options = ts_config_options(config, "quantizer");
     TS_TRY(check_train(e->train, err));
-    TS_TRY(ts_quantizer_describe(e->tokenizer.quantizer, e->tokenizer.quantizer_options, &e->tokenizer.info, err));
+    TS_TRY(ts_tokenizer_of_config(&e->tokenizer, config, err));
     TS_TRY(ts_device_open(device, threads, &e->device, err));
     e->workspace = ts_workspace_new(e->device);
     e->store = ts_store_new(TS_F32);

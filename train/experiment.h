@@ -5,19 +5,15 @@
 
 #include "autograd/program.h"
 #include "autograd/store.h"
+#include "config/config.h"
+#include "config/top.h"
 #include "models/tokenizer.h"
-#include "train/config.h"
 #include "train/data.h"
 #include "train/motion.h"
 #include "train/train_options.h"
 
 /* The schema of every config: top level, data, model, quantizer, train. Made from the registries. */
 const ts_config_schema *ts_experiment_schema(void);
-
-typedef struct {
-    int64_t seed;
-    const char *name, *description, *expect;
-} ts_top_options;
 
 typedef struct {
     ts_config *config; /* owned */

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
+#include "config/config_entry.h"
 #include "core/text.h"
-#include "train/config_entry.h"
 
 enum { TEXT_BYTES = 400, OPTION_COLUMN = 26 };
 

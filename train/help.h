@@ -6,8 +6,8 @@
 
 #include <stdio.h>
 
+#include "config/config.h"
 #include "train/arguments.h"
-#include "train/config.h"
 
 /* `tessera --help` and `tessera COMMAND --help`. */
 void ts_help_program(const ts_command_set *program, FILE *out);

@@ -6,13 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/files/npy.h"
+#include "models/exported.h"
 #include "models/published_names.h"
+#include "models/weights.h"
 #include "train/answer.h"
 #include "train/checkpoint.h"
 #include "train/item_shape.h"
 #include "train/programs.h"
-#include "train/weights.h"
 
 typedef struct {
     const ts_arguments *arguments;
@@ -26,20 +26,11 @@ typedef struct {
 
 /* ---- config and item ---- */
 
-static const char *metadata_of(const ts_safetensors *file, const char *wanted)
-{
-    const char *key, *text;
-    for (int64_t i = 0; ts_safetensors_metadata(file, i, &key, &text); i++)
-        if (strcmp(key, wanted) == 0)
-            return text;
-    return NULL;
-}
-
 static ts_status load_config(const job *j, ts_config **config, ts_error *err)
 {
     const char *const *overrides = (const char *const *)j->arguments->overrides;
     const char *path = ts_arguments_text(j->arguments, "config");
-    const char *text = metadata_of(j->file, "tessera.config");
+    const char *text = ts_exported_text(j->file, "tessera.config");
     if (path)
         return ts_config_load(config, ts_experiment_schema(), path, overrides, err);
     if (text)
@@ -53,11 +44,8 @@ static ts_status load_config(const job *j, ts_config **config, ts_error *err)
 static ts_status find_item(job *j, ts_error *err)
 {
     const char *typed = ts_arguments_text(j->arguments, "item"), *source;
-    const char *range = metadata_of(j->file, "tessera.range");
-    TS_TRY(ts_item_find(&j->e, typed ? typed : metadata_of(j->file, "tessera.item"), &source, err));
-    for (int r = 0; range && ts_range_names[r]; r++)
-        if (strcmp(ts_range_names[r], range) == 0)
-            j->e.range = (ts_range)r;
+    TS_TRY(ts_item_find(&j->e, typed ? typed : ts_exported_text(j->file, "tessera.item"), &source, err));
+    ts_range_find(ts_exported_text(j->file, "tessera.range"), &j->e.range);
     return TS_OK;
 }
 
@@ -66,36 +54,8 @@ static ts_status find_item(job *j, ts_error *err)
 /* The file that was given, or NAME.npy beside the weights; NULL: there is none. */
 static const char *column_file(job *j, const char *name)
 {
-    const char *given = ts_arguments_text(j->arguments, name), *slash = strrchr(j->path, '/');
-    if (given)
-        return given;
-    const char *path = ts_arena_format(&j->arena, "%.*s%s.npy", slash ? (int)(slash - j->path + 1) : 0, j->path, name);
-    return path && access(path, R_OK) == 0 ? path : NULL;
-}
-
-static ts_status read_columns(job *j, const char *path, bool positive, const float **values, ts_error *err)
-{
-    ts_npy npy;
-    int64_t columns = j->e.motion.columns;
-    TS_TRY(ts_npy_open(&npy, path, err));
-    ts_status status = TS_OK;
-    const float *x = npy.tensor.data;
-    if (npy.tensor.dtype != TS_F32 || ts_shape_count(npy.tensor.shape) != columns)
-        status = ts_fail(err, TS_ERR_DATA, "%s: is %s %s, expected a float for each of the %" PRId64 " columns", path,
-                         ts_dtype_name(npy.tensor.dtype), ts_shape_print(npy.tensor.shape).text, columns);
-    for (int64_t i = 0; status == TS_OK && i < columns; i++)
-        if (!isfinite(x[i]) || (positive && x[i] <= 0))
-            status = ts_fail(err, TS_ERR_DATA, "%s: column %" PRId64 " is %g, expected a finite number%s", path, i,
-                             (double)x[i], positive ? " above 0" : "");
-    float *copy = status == TS_OK ? ts_arena_alloc(&j->e.arena, (size_t)columns * sizeof *copy) : NULL;
-    if (status == TS_OK && !copy)
-        status = ts_out_of_memory(err, (size_t)columns * sizeof *copy);
-    if (copy) {
-        memcpy(copy, x, (size_t)columns * sizeof *copy);
-        *values = copy;
-    }
-    ts_npy_close(&npy);
-    return status;
+    const char *given = ts_arguments_text(j->arguments, name);
+    return given ? given : ts_exported_columns_path(j->path, name, &j->arena);
 }
 
 static ts_status read_motion(job *j, ts_error *err)
@@ -110,8 +70,8 @@ static ts_status read_motion(job *j, ts_error *err)
     j->e.motion.known = true;
     if (!j->mean)
         return TS_OK;
-    TS_TRY(read_columns(j, j->mean, false, &j->e.motion.mean, err));
-    return read_columns(j, j->std, true, &j->e.motion.std, err);
+    TS_TRY(ts_exported_columns(j->mean, false, j->e.motion.columns, &j->e.arena, &j->e.motion.mean, err));
+    return ts_exported_columns(j->std, true, j->e.motion.columns, &j->e.arena, &j->e.motion.std, err);
 }
 
 /* ---- the whole ---- */
@@ -145,7 +105,7 @@ static ts_status import(job *j, ts_error *err)
     TS_TRY(find_item(j, err));
     TS_TRY(read_motion(j, err));
     TS_TRY(ts_experiment_make_store(&j->e, err));
-    TS_TRY(ts_weights_import(&j->e, j->file, j->path, &j->found, err));
+    TS_TRY(ts_weights_import(&j->e.tokenizer, j->e.store, j->file, j->path, &j->found, err));
     if (j->found.unused)
         fprintf(stderr, "tessera: note: %" PRId64 " tensors of the file have no place in this model; the first: %s\n",
                 j->found.unused, j->found.first_unused);

@@ -3,26 +3,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "core/text.h"
+#include "models/exported.h"
 #include "train/data_kinds.h"
-
-/* "28x28x1", "64x263" */
-static ts_status parse_item(const char *text, ts_shape *item, ts_error *err)
-{
-    *item = (ts_shape){0};
-    char *end = (char *)text;
-    bool good = true, more = true;
-    for (; good && more && item->rank < 3; more = *end == 'x') {
-        int64_t n = strtoll(item->rank ? end + 1 : end, &end, 10);
-        good = n >= 1 && n <= 1 << 20;
-        item->dim[item->rank++] = n;
-    }
-    if (good && item->rank > 1 && *end == '\0')
-        return TS_OK;
-    return ts_fail(err, TS_ERR_USAGE,
-                   "option --item: expected HxWxC, such as 28x28x1, or TxC, such as 64x263, found '%s'",
-                   TS_SHOWN(text));
-}
 
 /* Where the options of the data tell it. */
 static bool item_of_options(const ts_config *config, ts_shape *item, ts_range *range)
@@ -75,7 +57,7 @@ ts_status ts_item_find(ts_experiment *e, const char *typed, const char **source,
     if (!typed)
         TS_TRY(motion_of_options(e, &item, err));
     if (typed)
-        TS_TRY(parse_item(typed, &item, err));
+        TS_TRY(ts_item_parse("option --item", typed, TS_ERR_USAGE, &item, err));
     else if (!item.rank && !item_of_options(e->config, &item, &range)) {
         *source = "the data";
         ts_status status = ts_experiment_open_data(e, TS_SPLIT_TRAIN, err);

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
+#include "config/config.h"
 #include "core/text.h"
-#include "train/config.h"
 
 /* The layout humanml3d's joints. */
 enum {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/text.h"
+#include "models/session.h"
 #include "train/motion_layout_file.h"
 
 const ts_motion_layout *ts_motion_layout_known(const ts_motion *motion)
@@ -71,16 +72,12 @@ ts_status ts_motion_copy(ts_motion *to, const ts_motion *from, ts_arena *arena, 
 
 void ts_motion_normalize(const ts_motion *motion, int64_t frames, float *x)
 {
-    for (int64_t t = 0; motion->mean && t < frames; t++, x += motion->columns)
-        for (int64_t i = 0; i < motion->columns; i++)
-            x[i] = (x[i] - motion->mean[i]) / motion->std[i];
+    ts_rows_normalize(motion->mean, motion->std, motion->columns, frames, x);
 }
 
 void ts_motion_restore(const ts_motion *motion, int64_t frames, float *x)
 {
-    for (int64_t t = 0; motion->mean && t < frames; t++, x += motion->columns)
-        for (int64_t i = 0; i < motion->columns; i++)
-            x[i] = x[i] * motion->std[i] + motion->mean[i];
+    ts_rows_restore(motion->mean, motion->std, motion->columns, frames, x);
 }
 
 bool ts_motion_same_values(const ts_motion *a, const ts_motion *b, char *text, size_t bytes)

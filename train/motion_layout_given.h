@@ -2,8 +2,8 @@
 #ifndef TS_TRAIN_MOTION_LAYOUT_GIVEN_H
 #define TS_TRAIN_MOTION_LAYOUT_GIVEN_H
 
+#include "config/config.h"
 #include "models/motion_layout.h"
-#include "train/config.h"
 
 typedef struct {
     const ts_config *config;

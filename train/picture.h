@@ -5,7 +5,7 @@
 
 #include "core/files/image.h"
 #include "core/tensor.h"
-#include "train/data_pixels.h"
+#include "models/pixels.h"
 
 /* Originals [count, H, W, C] above their outputs, in 8 to 16 columns; small images enlarged, pixel by pixel. With two
  * channels the first is drawn, with more than three the first three. count is at least 1, item has rank 3. */

@@ -154,9 +154,8 @@ static void build_forward(ts_training *t, ts_experiment *e, ts_quantized *q)
         }
 }
 
-static ts_status seal(ts_experiment *e, const ts_graph *g, ts_error *err)
+static ts_status seal(ts_experiment *e, ts_error *err)
 {
-    TS_TRY(ts_graph_check(g, err));
     for (int i = 0; i < e->train->freeze.count; i++)
         if (ts_store_freeze(e->store, e->train->freeze.value[i]) == 0)
             return ts_fail(err, TS_ERR_USAGE,
@@ -355,7 +354,8 @@ static ts_status build_training(ts_training *t, ts_experiment *e, ts_error *err)
 {
     ts_quantized q;
     build_forward(t, e, &q);
-    TS_TRY(seal(e, t->graph, err));
+    TS_TRY(ts_graph_check(t->graph, err));
+    TS_TRY(seal(e, err));
     TS_TRY(need_blocks(e, err));
     t->usage = ts_store_find(e->store, "trainer.usage");
     t->live = ts_store_find(e->store, "trainer.live");
@@ -450,14 +450,8 @@ void ts_schedule_fill(const ts_train_options *o, int64_t step, int64_t applied, 
 
 ts_status ts_experiment_make_store(ts_experiment *e, ts_error *err)
 {
-    ts_graph *g = ts_graph_new(TS_F32);
-    if (!g)
-        return ts_out_of_memory(err, 0);
-    ts_value x = ts_input(g, "x", TS_F32, batch_of(e->tokenizer.item, 1));
-    ts_tokenizer_forward(root_scope(e, g, TS_EVAL, TS_BLOCK_VALUE, TS_ABSENT), &e->tokenizer, x, TS_ABSENT);
-    ts_status status = seal(e, g, err);
-    ts_graph_free(g);
-    return status;
+    TS_TRY(ts_tokenizer_variables(&e->tokenizer, e->store, err));
+    return seal(e, err);
 }
 
 static void add_loss(ts_inference *f, const char *name, ts_value value, ts_value rows, double weight)
@@ -493,19 +487,14 @@ static void build_inference(ts_inference *f, ts_experiment *e, const ts_tokenize
 {
     int block = ema && ts_store_has(e->store, TS_BLOCK_EMA) ? TS_BLOCK_EMA : TS_BLOCK_VALUE;
     ts_scope s = root_scope(e, f->graph, TS_EVAL, block, TS_ABSENT);
-    if (kind == TS_DECODE || kind == TS_CODES) {
-        ts_shape ids = kind == TS_DECODE ? batch_of(t->tokens, batch) : ts_shape_of(batch);
-        ids.dim[ids.rank++] = t->info.groups;
-        f->ids = ts_input(f->graph, "ids", TS_I32, ids);
-        f->y = kind == TS_DECODE ? ts_tokenizer_decode(s, t, f->ids) : ts_tokenizer_codes(s, t, f->ids);
+    if (kind == TS_CODES) {
+        f->ids = ts_input(f->graph, "ids", TS_I32, ts_shape_of(batch, t->info.groups));
+        f->y = ts_tokenizer_codes(s, t, f->ids);
         ts_output(f->y, "y");
         return;
     }
     f->x = ts_input(f->graph, "x", TS_F32, batch_of(t->item, batch));
-    if (kind == TS_ENCODE)
-        f->ids = ts_tokenizer_encode(s, t, f->x);
-    else
-        build_losses(f, e, t, s, kind == TS_FORWARD_PADDED ? padding_of(t, f->graph, batch) : no_padding);
+    build_losses(f, e, t, s, kind == TS_FORWARD_PADDED ? padding_of(t, f->graph, batch) : no_padding);
     ts_output(f->ids, "ids");
 }
 
@@ -526,9 +515,7 @@ ts_status ts_inference_open_item(ts_inference *f, ts_experiment *e, ts_inference
         return ts_out_of_memory(err, 0);
     build_inference(f, e, &tokenizer, kind, batch, ema);
     apply_precision(f->graph, e);
-    ts_status status = kind == TS_ENCODE && !f->ids.graph
-                           ? ts_fail(err, TS_ERR_USAGE, "the quantizer computes no ids (quantizer.indices is false)")
-                           : ts_program_new(f->graph, e->workspace, &f->program, err);
+    ts_status status = ts_program_new(f->graph, e->workspace, &f->program, err);
     if (status != TS_OK)
         ts_inference_close(f);
     return status;
@@ -539,4 +526,19 @@ void ts_inference_close(ts_inference *f)
     ts_program_free(f->program);
     ts_graph_free(f->graph);
     *f = (ts_inference){0};
+}
+
+ts_status ts_experiment_session(ts_experiment *e, int64_t batch, bool ema, ts_session **session, ts_error *err)
+{
+    const ts_session_options options = {
+        .tokenizer = &e->tokenizer,
+        .store = e->store,
+        .workspace = e->workspace,
+        .device = e->device,
+        .block = ema && ts_store_has(e->store, TS_BLOCK_EMA) ? TS_BLOCK_EMA : TS_BLOCK_VALUE,
+        .bf16 = e->train->precision == TS_PRECISION_BF16,
+        .batch = batch,
+        .longest = e->train->eval_frames,
+    };
+    return ts_session_new(session, &options, err);
 }

@@ -2,6 +2,7 @@
 #ifndef TS_TRAIN_PROGRAMS_H
 #define TS_TRAIN_PROGRAMS_H
 
+#include "models/session.h"
 #include "train/experiment.h"
 
 /* Terms of a loss beside the reconstruction, and with it. */
@@ -64,10 +65,10 @@ void ts_schedule_fill(const ts_train_options *options, int64_t step, int64_t app
 /* Makes and seals the store alone, without gradients or optimizer state: for eval, encode, decode, inspect. */
 ts_status ts_experiment_make_store(ts_experiment *e, ts_error *err);
 
-typedef enum { TS_FORWARD, TS_FORWARD_PADDED, TS_ENCODE, TS_DECODE, TS_CODES } ts_inference_kind;
+typedef enum { TS_FORWARD, TS_FORWARD_PADDED, TS_CODES } ts_inference_kind;
 
 /* One forward program for a batch of a given size: FORWARD x -> y, ids, losses; FORWARD_PADDED x, lengths -> the same;
- * ENCODE x -> ids; DECODE ids -> y; CODES ids [batch, groups] -> y [batch, D], the codes of single tokens. */
+ * CODES ids [batch, groups] -> y [batch, D], the codes of single tokens. Encoding and decoding are models/session.h. */
 typedef struct {
     ts_graph *graph;
     ts_program *program;
@@ -88,5 +89,9 @@ ts_status ts_inference_open(ts_inference *f, ts_experiment *e, ts_inference_kind
 ts_status ts_inference_open_item(ts_inference *f, ts_experiment *e, ts_inference_kind kind, int64_t batch,
                                  ts_shape item, bool ema, ts_error *err);
 void ts_inference_close(ts_inference *f);
+
+/* Encoding and decoding with the experiment's weights, `batch` items at a time; x is what the model sees. ema as
+ * ts_inference_open. Owner: ts_session_free. */
+ts_status ts_experiment_session(ts_experiment *e, int64_t batch, bool ema, ts_session **session, ts_error *err);
 
 #endif

@@ -21,22 +21,6 @@ static ts_status check_overrides(const ts_arguments *a, ts_error *err)
     return TS_OK;
 }
 
-ts_status ts_weights_hash(const ts_container *container, ts_hash *hash, ts_error *err)
-{
-    ts_hasher hasher;
-    TS_TRY(ts_hasher_init(&hasher, err));
-    for (int64_t i = 0; i < ts_container_count(container); i++) {
-        const ts_container_entry *entry = ts_container_at(container, i);
-        if (!starts(entry->name, "model/") && !starts(entry->name, "state/"))
-            continue;
-        ts_hasher_add(&hasher, entry->name, strlen(entry->name) + 1);
-        ts_hasher_add(&hasher, entry->hash.byte, sizeof entry->hash.byte);
-    }
-    *hash = ts_hasher_result(&hasher);
-    ts_hasher_clear(&hasher);
-    return TS_OK;
-}
-
 static ts_status hash_of_file(const char *path, ts_hash *hash, ts_error *err)
 {
     ts_container *container;

@@ -22,9 +22,4 @@ void ts_trained_close(ts_trained *trained);
 /* Items of one batch of an evaluation: train.eval_batch, or train.batch where that is 0; at most `items`. */
 int64_t ts_trained_batch(const ts_trained *trained, int64_t items);
 
-/* One number for all weights: XXH3-128 over, for each tensor below model/ and state/ in the order of names (bytewise),
- * its name, a zero byte and the 16 bytes of its hash. The moving averages follow from these and are left out.
- * Errors: out of memory. */
-ts_status ts_weights_hash(const ts_container *container, ts_hash *hash, ts_error *err);
-
 #endif

@@ -2,7 +2,7 @@
 #ifndef TS_TRAIN_TRAINER_H
 #define TS_TRAIN_TRAINER_H
 
-#include "train/config.h"
+#include "config/config.h"
 
 typedef struct {
     const char *run;       /* the run directory */

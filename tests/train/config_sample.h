@@ -2,8 +2,8 @@
 #ifndef TS_TESTS_CONFIG_SAMPLE_H
 #define TS_TESTS_CONFIG_SAMPLE_H
 
+#include "config/config.h"
 #include "train/arguments.h"
-#include "train/config.h"
 
 typedef struct {
     int64_t seed;

@@ -1,5 +1,6 @@
 /* Whole clips through a model: against the programs of windows, against each other, and as an evaluation. The reference
  * device: its results do not depend on how work is cut. */
+#include "models/by_length.h"
 #include "train/clips.h"
 
 #include <criterion/criterion.h>
@@ -207,7 +208,7 @@ static void encode_lengths(ts_clips *clips, const float *x, int64_t from, int64_
 
 Test(train_clips, programs_are_kept_up_to_a_bound)
 {
-    enum { MORE = 6, ALL = TS_CLIP_PROGRAMS + MORE };
+    enum { MORE = 6, ALL = TS_BY_LENGTH + MORE };
     ts_experiment e = open_on("cpu", FINITE, (const char *[]){"model.width=4", "model.depth=0", NULL});
     ts_clips *clips = open_clips(&e);
     const float *x = clip_of(&e, 0, ALL * TOKEN);

@@ -1,5 +1,5 @@
 /* Whatever a config's text is: accepted, or refused with one line; never a crash, a hang or a leak. */
-#include "train/config.h"
+#include "config/config.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "train/data_pixels.h"
+#include "models/pixels.h"
 
 #include <math.h>
 #include <stddef.h>

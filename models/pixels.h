@@ -1,7 +1,7 @@
 /* 8-bit pixels to floats and back, and the two things that images need on the way: a mirror and a resize. Images are
  * [H, W, C] row-major. */
-#ifndef TS_TRAIN_DATA_PIXELS_H
-#define TS_TRAIN_DATA_PIXELS_H
+#ifndef TS_MODELS_PIXELS_H
+#define TS_MODELS_PIXELS_H
 
 #include <stdint.h>
 

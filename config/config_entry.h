@@ -2,10 +2,10 @@
  *
  * config_yaml.c turns a file into entries, config.c resolves the entries of a section into its kind and struct,
  * config_print.c writes it back. */
-#ifndef TS_TRAIN_CONFIG_ENTRY_H
-#define TS_TRAIN_CONFIG_ENTRY_H
+#ifndef TS_CONFIG_ENTRY_H
+#define TS_CONFIG_ENTRY_H
 
-#include "train/config.h"
+#include "config/config.h"
 
 typedef enum {
     SHAPE_PLAIN,  /* a scalar without quotes */

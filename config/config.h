@@ -12,8 +12,8 @@
  * refused; so are files over 1 MiB.
  *
  * Thread: a config may be read from several threads, changed by one. */
-#ifndef TS_TRAIN_CONFIG_H
-#define TS_TRAIN_CONFIG_H
+#ifndef TS_CONFIG_H
+#define TS_CONFIG_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -4,8 +4,8 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "config/config_entry.h"
 #include "core/text.h"
-#include "train/config_entry.h"
 
 enum { DEPTH_MAX = 8 };
 

@@ -1,4 +1,4 @@
-#include "train/weights.h"
+#include "models/weights.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -7,6 +7,11 @@
 #include "core/files/layout.h"
 #include "core/text.h"
 #include "models/published_names.h"
+
+typedef struct {
+    const ts_tokenizer *tokenizer;
+    ts_store *store;
+} model;
 
 static bool ends(const char *name, const char *with)
 {
@@ -27,18 +32,17 @@ static bool is_weight(const ts_variable *v)
     return !v->transient && strncmp(v->path, "trainer.", 8) != 0;
 }
 
-static const char *name_of(const ts_experiment *e, ts_weights_names names, ts_published_variant variant,
-                           const ts_variable *v, ts_arena *arena)
+static const char *name_of(const model *e, ts_weights_names names, ts_published_variant variant, const ts_variable *v,
+                           ts_arena *arena)
 {
-    return names == TS_WEIGHTS_OWN ? v->path : ts_published_name(&e->tokenizer, variant, v->path, arena);
+    return names == TS_WEIGHTS_OWN ? v->path : ts_published_name(e->tokenizer, variant, v->path, arena);
 }
 
 /* The shape that the file has. */
-static ts_shape file_shape(const ts_experiment *e, ts_weights_names names, const ts_variable *v)
+static ts_shape file_shape(const model *e, ts_weights_names names, const ts_variable *v)
 {
     ts_shape shape = v->conv_layout ? ts_layout_torch_shape(v->type.shape) : v->type.shape;
-    if (names == TS_WEIGHTS_PUBLISHED && ts_published_leading_axes(&e->tokenizer, v->path) &&
-        shape.rank < TS_MAX_RANK) {
+    if (names == TS_WEIGHTS_PUBLISHED && ts_published_leading_axes(e->tokenizer, v->path) && shape.rank < TS_MAX_RANK) {
         memmove(shape.dim + 1, shape.dim, (size_t)shape.rank++ * sizeof *shape.dim);
         shape.dim[0] = 1;
     }
@@ -48,8 +52,8 @@ static ts_shape file_shape(const ts_experiment *e, ts_weights_names names, const
 /* ---- out ---- */
 
 /* The variable's values as the file has them, in the arena. */
-static ts_status tensor_of(const ts_experiment *e, const ts_weights_export_options *o, const ts_variable *v,
-                           ts_arena *arena, ts_tensor *tensor, ts_error *err)
+static ts_status tensor_of(const model *e, const ts_weights_export_options *o, const ts_variable *v, ts_arena *arena,
+                           ts_tensor *tensor, ts_error *err)
 {
     ts_tensor own = {v->type.dtype, v->type.shape, NULL};
     size_t bytes = ts_tensor_bytes(&own);
@@ -64,14 +68,14 @@ static ts_status tensor_of(const ts_experiment *e, const ts_weights_export_optio
     return TS_OK;
 }
 
-static ts_status gather(const ts_experiment *e, const ts_weights_export_options *o, ts_named_tensor *list,
-                        int64_t *count, ts_arena *arena, ts_error *err)
+static ts_status gather(const model *e, const ts_weights_export_options *o, ts_named_tensor *list, int64_t *count,
+                        ts_arena *arena, ts_error *err)
 {
     for (int i = 0; i < ts_store_count(e->store); i++) {
         const ts_variable *v = ts_store_at(e->store, i);
         if (!is_weight(v) || (is_statistic(v) && !o->state))
             continue;
-        const char *name = name_of(e, o->names, ts_published_variant_of(&e->tokenizer), v, arena);
+        const char *name = name_of(e, o->names, ts_published_variant_of(e->tokenizer), v, arena);
         if (!name) /* of the state: the published code keeps it elsewhere */
             name = v->path;
         list[*count].name = name;
@@ -80,14 +84,15 @@ static ts_status gather(const ts_experiment *e, const ts_weights_export_options 
     return TS_OK;
 }
 
-ts_status ts_weights_export(const ts_experiment *e, const char *path, const ts_weights_export_options *o,
-                            int64_t *tensors, ts_error *err)
+ts_status ts_weights_export(const ts_tokenizer *tokenizer, ts_store *store, const char *path,
+                            const ts_weights_export_options *o, int64_t *tensors, ts_error *err)
 {
+    const model m = {tokenizer, store}, *e = &m;
     ts_arena arena = {0};
     size_t bytes = (size_t)ts_store_count(e->store) * sizeof(ts_named_tensor);
-    if (o->names == TS_WEIGHTS_PUBLISHED && !ts_published_by(&e->tokenizer))
+    if (o->names == TS_WEIGHTS_PUBLISHED && !ts_published_by(e->tokenizer))
         return ts_fail(err, TS_ERR_USAGE, "model %s is published nowhere, so that only --names own can be had",
-                       e->tokenizer.model->name);
+                       e->tokenizer->model->name);
     ts_named_tensor *list = ts_arena_alloc(&arena, bytes + 1);
     *tensors = 0;
     ts_status status = list ? gather(e, o, list, tensors, &arena, err) : ts_out_of_memory(err, bytes);
@@ -100,7 +105,7 @@ ts_status ts_weights_export(const ts_experiment *e, const char *path, const ts_w
 /* ---- in ---- */
 
 typedef struct {
-    ts_experiment *e;
+    const model *e;
     const ts_safetensors *file;
     const char *path;
     ts_weights_found *found;
@@ -168,7 +173,7 @@ static ts_status tell_names(reader *r, ts_error *err)
     }
     ts_fail(err, TS_ERR_CHECKPOINT,
             "%s: has neither %s nor %s; it is of another model than %s, or of another implementation", r->path,
-            expected, v ? v->path : "?", r->e->tokenizer.model->name);
+            expected, v ? v->path : "?", r->e->tokenizer->model->name);
     return TS_ERR_CHECKPOINT;
 }
 
@@ -269,10 +274,11 @@ static void count_unused(reader *r)
             r->found->first_unused = ts_safetensors_at(r->file, i)->name;
 }
 
-ts_status ts_weights_import(ts_experiment *e, const ts_safetensors *file, const char *path, ts_weights_found *found,
-                            ts_error *err)
+ts_status ts_weights_import(const ts_tokenizer *tokenizer, ts_store *store, const ts_safetensors *file,
+                            const char *path, ts_weights_found *found, ts_error *err)
 {
-    reader r = {.e = e, .file = file, .path = path, .found = found};
+    const model m = {tokenizer, store};
+    reader r = {.e = &m, .file = file, .path = path, .found = found};
     size_t bytes = (size_t)ts_safetensors_count(file) * sizeof *r.used;
     *found = (ts_weights_found){0};
     r.used = ts_arena_alloc(&r.arena, bytes + 1);

@@ -1,10 +1,10 @@
-#include "train/config.h"
+#include "config/config.h"
 
 #include <errno.h>
 #include <string.h>
 
+#include "config/config_entry.h"
 #include "core/text.h"
-#include "train/config_entry.h"
 
 enum { PLACE_BYTES = 256, HINT_BYTES = 256, MAX_KINDS = 64 /* that a hint looks at */ };
 

@@ -1,10 +1,10 @@
 /* The weights of a tokenizer in a safetensors file, under the names of the published implementation
  * (models/published_names.h) or our own paths; PyTorch's shapes either way. */
-#ifndef TS_TRAIN_WEIGHTS_H
-#define TS_TRAIN_WEIGHTS_H
+#ifndef TS_MODELS_WEIGHTS_H
+#define TS_MODELS_WEIGHTS_H
 
 #include "core/files/safetensors.h"
-#include "train/experiment.h"
+#include "models/tokenizer.h"
 
 typedef enum { TS_WEIGHTS_PUBLISHED, TS_WEIGHTS_OWN } ts_weights_names;
 
@@ -17,8 +17,8 @@ typedef struct {
 
 /* Writes every parameter, and of the state what encoding and decoding need. *tensors: how many were written.
  * Errors: TS_ERR_USAGE published names of a model that nobody has published; TS_ERR_DATA the file. */
-ts_status ts_weights_export(const ts_experiment *e, const char *path, const ts_weights_export_options *options,
-                            int64_t *tensors, ts_error *err);
+ts_status ts_weights_export(const ts_tokenizer *tokenizer, ts_store *store, const char *path,
+                            const ts_weights_export_options *options, int64_t *tensors, ts_error *err);
 
 typedef struct {
     ts_weights_names names;   /* that the file has */
@@ -33,7 +33,7 @@ typedef struct {
  * in common. Every parameter and the codebook must be there, of its shape and of floats; F16, BF16 and F64 become f32.
  * Nothing is changed unless all fit.
  * Errors: TS_ERR_CHECKPOINT that names the first tensor that is missing or differs. */
-ts_status ts_weights_import(ts_experiment *e, const ts_safetensors *file, const char *path, ts_weights_found *found,
-                            ts_error *err);
+ts_status ts_weights_import(const ts_tokenizer *tokenizer, ts_store *store, const ts_safetensors *file,
+                            const char *path, ts_weights_found *found, ts_error *err);
 
 #endif

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/config_entry.h"
 #include "core/text.h"
-#include "train/config_entry.h"
 
 enum { COMMENT_COLUMN = 28 };
 
