@@ -34,6 +34,7 @@ declare -A known_to=(
     [cairo.h]="train/skeleton_picture.c train/plot.c"
     [cairo-svg.h]="train/plot.c"
     [gif_lib.h]="train/gif.c"
+    [events.pb-c.h]="train/event_file.c"
     [oneapi/dnnl/dnnl.h]="core/cpu/dnnl.c core/cpu/dnnl.h"
 )
 

@@ -11,9 +11,15 @@
 /* What a resumed run may change: how long it goes on and how often it tells, not what it computes. */
 static bool may_change(const char *line)
 {
-    static const char *const keys[] = {
-        "name",           "description",     "expect",           "train.steps",
-        "train.max_time", "train.log_every", "train.eval_every", "train.checkpoint_every"};
+    static const char *const keys[] = {"name",
+                                       "description",
+                                       "expect",
+                                       "train.steps",
+                                       "train.max_time",
+                                       "train.log_every",
+                                       "train.eval_every",
+                                       "train.checkpoint_every",
+                                       "train.tensorboard"};
     size_t bytes = strcspn(line, ":");
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strlen(keys[i]) == bytes && memcmp(keys[i], line, bytes) == 0)
@@ -43,8 +49,8 @@ static ts_status check_same(const ts_config *before, const ts_config *now, const
     ts_status status = good ? TS_OK : ts_out_of_memory(err, 0);
     if (good && list_differences(diff, list, sizeof list))
         status = ts_fail(err, TS_ERR_USAGE,
-                         "--resume goes on with the config of %s; this one differs: %s (only train.steps, max_time and "
-                         "the *_every of log, eval and checkpoint may)",
+                         "--resume goes on with the config of %s; this one differs: %s (only train.steps, max_time, "
+                         "tensorboard and the *_every of log, eval and checkpoint may)",
                          path, list);
     free(diff);
     return status;

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,6 +116,29 @@ size_t ts_metrics_evaluation(int64_t step, ts_split split, const ts_evaluation *
     put_int(o, "items", v->items);
     json_object_set_new(o, "best", json_boolean(best));
     return print(o, line);
+}
+
+static void put_flat(json_t *flat, const char *key, json_t *value)
+{
+    char name[64];
+    size_t i;
+    json_t *one;
+    if (!json_is_array(value) && !json_is_string(value))
+        json_object_set(flat, key, value);
+    json_array_foreach(value, i, one)
+    {
+        snprintf(name, sizeof name, "%s/%zu", key, i);
+        json_object_set(flat, name, one);
+    }
+}
+
+json_t *ts_metrics_flat(const char *line, size_t bytes)
+{
+    json_t *all = json_loadb(line, bytes, 0, NULL), *flat = all ? json_object() : NULL, *value;
+    const char *key;
+    json_object_foreach(all, key, value) put_flat(flat, key, value);
+    json_decref(all);
+    return flat;
 }
 
 int64_t ts_metrics_line_step(const char *line, size_t bytes)

@@ -7,6 +7,7 @@
 
 #include "core/files/npy.h"
 #include "core/memory.h"
+#include "train/event_tags.h"
 #include "train/metrics.h"
 #include "train/picture.h"
 #include "train/progress.h"
@@ -19,6 +20,7 @@ struct ts_report {
     ts_arena arena; /* paths that were asked for */
     bool json;
     const char *items; /* what an item is called */
+    int loss;          /* ts_loss_kind */
     ts_error failed;   /* the first line that the log did not take */
 };
 
@@ -35,6 +37,7 @@ ts_status ts_report_open(ts_report **report, const char *directory, const ts_exp
         return status;
     }
     r->json = json;
+    r->loss = ((const ts_train_options *)ts_config_options(e->config, "train"))->loss;
     r->items = e->tokenizer.item.rank == 3 ? "images" : "items";
     ts_progress_open(&r->progress, STDERR_FILENO, quiet, r->items);
     *report = r;
@@ -77,11 +80,30 @@ ts_status ts_report_check(const ts_report *report, ts_error *err)
     return report->failed.code == TS_OK ? TS_OK : ts_fail(err, report->failed.code, "%s", report->failed.text);
 }
 
-static ts_status write_metrics(ts_report *r, const char *line, size_t bytes, ts_error *err)
+static bool has_events(const ts_report *r)
+{
+    return r->dir.events.file.fd >= 0;
+}
+
+/* The line once more, in the table of its split and for TensorBoard. */
+static ts_status write_views(ts_report *r, ts_split split, const char *line, size_t bytes, ts_error *err)
+{
+    json_t *flat = ts_metrics_flat(line, bytes);
+    if (!flat)
+        return ts_out_of_memory(err, bytes);
+    ts_status status = ts_metrics_csv_add(&r->dir.table[split], flat, err);
+    if (status == TS_OK && has_events(r))
+        status = ts_event_metrics(&r->dir.events, flat, split == TS_SPLIT_TRAIN, r->loss, err);
+    json_decref(flat);
+    return status;
+}
+
+static ts_status write_metrics(ts_report *r, ts_split split, const char *line, size_t bytes, ts_error *err)
 {
     if (bytes == 0)
         return ts_out_of_memory(err, TS_METRICS_LINE_BYTES);
     TS_TRY(ts_line_file_write(&r->dir.metrics, line, bytes, err));
+    TS_TRY(write_views(r, split, line, bytes, err));
     if (!r->json)
         return TS_OK;
     ts_progress_clear(&r->progress);
@@ -96,7 +118,7 @@ void ts_report_progress(ts_report *report, const ts_step_metrics *m)
 ts_status ts_report_step(ts_report *report, const ts_step_metrics *m, ts_error *err)
 {
     char line[TS_METRICS_LINE_BYTES], text[TEXT_BYTES];
-    TS_TRY(write_metrics(report, line, ts_metrics_step(m, line), err));
+    TS_TRY(write_metrics(report, TS_SPLIT_TRAIN, line, ts_metrics_step(m, line), err));
     ts_step_text(text, sizeof text, m, report->items);
     write_log(report, text);
     ts_progress_line(&report->progress, TS_LINE_NO_TERMINAL, text);
@@ -107,7 +129,7 @@ ts_status ts_report_evaluation(ts_report *report, int64_t step, ts_split split, 
                                ts_error *err)
 {
     char line[TS_METRICS_LINE_BYTES], text[TEXT_BYTES];
-    TS_TRY(write_metrics(report, line, ts_metrics_evaluation(step, split, v, best, line), err));
+    TS_TRY(write_metrics(report, split, line, ts_metrics_evaluation(step, split, v, best, line), err));
     ts_evaluation_text(text, sizeof text, step, split, v, best, report->items, false);
     write_log(report, text);
     if (report->progress.terminal)
@@ -160,7 +182,17 @@ ts_status ts_report_usage(ts_report *report, const char *name, const int64_t *co
     return save(report, name, &picture, err);
 }
 
-ts_status ts_report_codes(ts_report *report, const int64_t *counts, int64_t codes, ts_error *err)
+ts_status ts_report_show(ts_report *report, int64_t step, const char *tag, const char *name, ts_error *err)
+{
+    if (!has_events(report))
+        return TS_OK;
+    char *path = ts_format("%s/%s", report->dir.path, name);
+    ts_status status = path ? ts_event_picture(&report->dir.events, step, tag, path, err) : ts_out_of_memory(err, 0);
+    ts_free(path);
+    return status;
+}
+
+ts_status ts_report_codes(ts_report *report, int64_t step, const int64_t *counts, int64_t codes, ts_error *err)
 {
     char *path = ts_format("%s/codes.npy", report->dir.path);
     ts_tensor tensor = {TS_I64, ts_shape_of(codes), (void *)(uintptr_t)counts};
@@ -168,5 +200,7 @@ ts_status ts_report_codes(ts_report *report, const int64_t *counts, int64_t code
     ts_free(path);
     if (status != TS_OK && err) /* the run's problem, not the data's */
         err->code = TS_ERR_RUNTIME;
-    return status == TS_OK ? TS_OK : TS_ERR_RUNTIME;
+    if (status != TS_OK)
+        return TS_ERR_RUNTIME;
+    return has_events(report) ? ts_event_ids(&report->dir.events, step, "Test/codes", counts, codes, err) : TS_OK;
 }

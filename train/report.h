@@ -35,8 +35,8 @@ const char *ts_report_path(ts_report *report, const char *name);
 /* Every step: cheap; redraws the progress bar at most ten times a second on a terminal. A usage without tokens: the bar
  * shows the last one that was measured. */
 void ts_report_progress(ts_report *report, const ts_step_metrics *m);
-/* codes.npy, i64 [codes]: how often each code was used in the last evaluation. */
-ts_status ts_report_codes(ts_report *report, const int64_t *counts, int64_t codes, ts_error *err);
+/* codes.npy, i64 [codes]: how often each code was used in the last evaluation; a histogram for TensorBoard. */
+ts_status ts_report_codes(ts_report *report, int64_t step, const int64_t *counts, int64_t codes, ts_error *err);
 
 /* A metrics line of a training step, of an evaluation; the log has the same for people, and so has the terminal: every
  * evaluation, and a step where there is no bar and the last is two seconds old.
@@ -55,5 +55,8 @@ ts_status ts_report_check(const ts_report *report, ts_error *err);
 ts_status ts_report_reconstructions(ts_report *report, const char *name, const float *originals, const float *outputs,
                                     int64_t count, ts_shape item, ts_range range, ts_error *err);
 ts_status ts_report_usage(ts_report *report, const char *name, const int64_t *counts, int64_t codes, ts_error *err);
+
+/* A picture of the run directory, PNG or GIF, for TensorBoard; one that is not there is left out. */
+ts_status ts_report_show(ts_report *report, int64_t step, const char *tag, const char *name, ts_error *err);
 
 #endif

@@ -16,49 +16,6 @@
 
 static const size_t max_metrics_bytes = (size_t)4 << 30, max_text_bytes = (size_t)16 << 20;
 
-/* ---- files of lines ---- */
-
-ts_status ts_write_all(int fd, const char *name, const char *bytes, size_t count, ts_error *err)
-{
-    while (count) {
-        ssize_t n = write(fd, bytes, count);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return ts_fail(err, TS_ERR_RUNTIME, "%s: cannot be written: %s%s", name, strerror(errno),
-                           errno == ENOSPC || errno == EDQUOT ? "; free some space and go on with --resume" : "");
-        bytes += n;
-        count -= (size_t)n;
-    }
-    return TS_OK;
-}
-
-ts_status ts_line_file_write(const ts_line_file *file, const char *line, size_t bytes, ts_error *err)
-{
-    off_t end = lseek(file->fd, 0, SEEK_END);
-    ts_status status = ts_write_all(file->fd, file->path, line, bytes, err);
-    if (status != TS_OK && end >= 0 && ftruncate(file->fd, end) != 0)
-        return status; /* a device: it holds no half lines */
-    return status;
-}
-
-static ts_status open_lines(ts_line_file *file, const ts_run_dir *dir, const char *name, ts_error *err)
-{
-    file->path = ts_format("%s/%s", dir->path, name);
-    if (!file->path)
-        return ts_out_of_memory(err, strlen(dir->path));
-    file->fd = open(file->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    return file->fd >= 0 ? TS_OK
-                         : ts_fail(err, TS_ERR_RUNTIME, "%s: cannot be opened: %s", file->path, strerror(errno));
-}
-
-static void close_lines(ts_line_file *file)
-{
-    if (file->fd >= 0)
-        close(file->fd);
-    ts_free(file->path);
-}
-
 /* ---- is there a run? ---- */
 
 static bool has_bytes(const char *path)
@@ -195,16 +152,30 @@ static ts_status cut_metrics(const ts_run_dir *dir, int64_t step, ts_error *err)
     return status;
 }
 
+static const ts_run_dir nothing_open = {
+    .metrics.fd = -1, .log.fd = -1, .events.file.fd = -1, .table = {{.file.fd = -1}, {.file.fd = -1}}};
+
+/* What else holds the lines of metrics. */
+static ts_status open_views(ts_run_dir *dir, const ts_experiment *e, bool resume, int64_t resume_step, ts_error *err)
+{
+    const ts_train_options *o = ts_config_options(e->config, "train");
+    for (int i = 0; i < TS_SPLITS; i++)
+        TS_TRY(
+            ts_metrics_csv_open(&dir->table[i], dir->path, ts_split_name((ts_split)i), resume ? resume_step : -1, err));
+    return o->tensorboard ? ts_event_file_open(&dir->events, dir->path, resume ? resume_step + 1 : 0, err) : TS_OK;
+}
+
 static ts_status open_all(ts_run_dir *dir, const ts_experiment *e, bool resume, int64_t resume_step, ts_error *err)
 {
     TS_TRY(make_folder(dir->path, err));
     if (!resume)
         TS_TRY(check_no_run(dir->path, err));
-    TS_TRY(open_lines(&dir->log, dir, "log.txt", err));
+    TS_TRY(ts_line_file_open(&dir->log, dir->path, "log.txt", err));
     TS_TRY(lock(dir, err));
     if (resume)
         TS_TRY(cut_metrics(dir, resume_step, err));
-    TS_TRY(open_lines(&dir->metrics, dir, "metrics.jsonl", err));
+    TS_TRY(ts_line_file_open(&dir->metrics, dir->path, "metrics.jsonl", err));
+    TS_TRY(open_views(dir, e, resume, resume_step, err));
     TS_TRY(make_inner_folder(dir->path, "checkpoints", err));
     TS_TRY(make_inner_folder(dir->path, "pictures", err));
     TS_TRY(write_config(dir, e->config, err));
@@ -214,7 +185,8 @@ static ts_status open_all(ts_run_dir *dir, const ts_experiment *e, bool resume, 
 ts_status ts_run_dir_open(ts_run_dir *dir, const char *path, const ts_experiment *e, bool resume, int64_t resume_step,
                           ts_error *err)
 {
-    *dir = (ts_run_dir){.path = ts_strdup(path), .metrics.fd = -1, .log.fd = -1};
+    *dir = nothing_open;
+    dir->path = ts_strdup(path);
     ts_status status = dir->path ? open_all(dir, e, resume, resume_step, err) : ts_out_of_memory(err, strlen(path));
     if (status != TS_OK)
         ts_run_dir_close(dir);
@@ -223,8 +195,11 @@ ts_status ts_run_dir_open(ts_run_dir *dir, const char *path, const ts_experiment
 
 void ts_run_dir_close(ts_run_dir *dir)
 {
-    close_lines(&dir->metrics);
-    close_lines(&dir->log);
+    ts_line_file_close(&dir->metrics);
+    ts_line_file_close(&dir->log);
+    ts_event_file_close(&dir->events);
+    for (int i = 0; i < TS_SPLITS; i++)
+        ts_metrics_csv_close(&dir->table[i]);
     ts_free(dir->path);
-    *dir = (ts_run_dir){.metrics.fd = -1, .log.fd = -1};
+    *dir = nothing_open;
 }

@@ -2,29 +2,24 @@
  *     config.yaml     the resolved config
  *     env.json        what the run ran on: versions, processor, threads
  *     metrics.jsonl   a line per measurement
+ *     train.csv val.csv, events.out.tfevents.*    the same as tables, and for TensorBoard
  *     log.txt         what was said, with the time; locked while a run writes here
  *     checkpoints/ pictures/
  * Errors of all functions that write: TS_ERR_RUNTIME with the path and the reason. */
 #ifndef TS_TRAIN_RUN_DIR_H
 #define TS_TRAIN_RUN_DIR_H
 
+#include "train/event_file.h"
 #include "train/experiment.h"
+#include "train/metrics_csv.h"
 
-/* A file that grows by whole lines. */
-typedef struct {
-    char *path;
-    int fd;
-} ts_line_file;
-
-/* One write at the end; where it fails, what came through of it is cut off again. */
-ts_status ts_line_file_write(const ts_line_file *file, const char *line, size_t bytes, ts_error *err);
-
-/* All of it to a descriptor; `name` is for the message. */
-ts_status ts_write_all(int fd, const char *name, const char *bytes, size_t count, ts_error *err);
+enum { TS_SPLITS = 2 };
 
 typedef struct {
     char *path;
     ts_line_file metrics, log;
+    ts_metrics_csv table[TS_SPLITS];
+    ts_event_file events; /* not open where train.tensorboard is false */
 } ts_run_dir;
 
 /* As ts_report_open. Owner: ts_run_dir_close, after TS_OK. */

@@ -100,6 +100,11 @@ static const ts_option options_list[] = {
         "motion: frames of the validation clip that every evaluation draws beside its reconstruction; 0: no pictures"),
     INT("patience", patience, "0", 0, 1e9, NULL, "stop after so many evaluations without a new best; 0: never"),
     REAL("max_time", max_time, "0", 0, 1e9, NULL, "stop, with a checkpoint, after so many seconds; 0: never"),
+    {.name = "tensorboard",
+     .type = TS_OPTION_BOOL,
+     AT(tensorboard),
+     .fallback = "true",
+     .help = "metrics, pictures and the use of codes also as TensorBoard's event files in the run directory"},
     CHOICE("best", best, "mse", metrics, NULL, "validation metric that decides what best.h5 is"),
     {0},
 };

@@ -40,8 +40,9 @@ typedef struct {
     bool eval_clips;     /* motion: by whole clips, not by windows */
     int64_t eval_frames; /* of a motion clip that is run in one go; at least a token's */
     int64_t picture_frames;
-    double max_time; /* seconds; 0: none */
-    int best;        /* ts_best_metric */
+    double max_time;  /* seconds; 0: none */
+    bool tensorboard; /* event files in the run directory */
+    int best;         /* ts_best_metric */
 } ts_train_options;
 
 extern const ts_option_table ts_train_table;

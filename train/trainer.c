@@ -365,31 +365,37 @@ static ts_status draw_pictures(trainer *t, const float *originals, const float *
         snprintf(name, sizeof name, "pictures/reconstructions_%08" PRId64 ".png", t->state.step);
         TS_TRY(ts_report_reconstructions(t->report, name, originals, outputs, samples, t->e.tokenizer.item, t->e.range,
                                          err));
+        TS_TRY(ts_report_show(t->report, t->state.step, "Test/reconstructions", name, err));
     }
     if (!v->counts)
         return TS_OK;
-    TS_TRY(ts_report_codes(t->report, v->counts, v->usage.codes, err));
+    TS_TRY(ts_report_codes(t->report, t->state.step, v->counts, v->usage.codes, err));
     snprintf(name, sizeof name, "pictures/usage_%08" PRId64 ".png", t->state.step);
-    return ts_report_usage(t->report, name, v->counts, v->usage.codes, err);
+    TS_TRY(ts_report_usage(t->report, name, v->counts, v->usage.codes, err));
+    return ts_report_show(t->report, t->state.step, "Test/usage", name, err);
 }
 
 /* Pictures of motion are nice to have: where there are none, a note says why, once for each reason, and training goes
  * on. */
-static void draw_motion(trainer *t)
+static ts_status draw_motion(trainer *t, ts_error *err)
 {
     char name[64], about[64];
     ts_error why = {0};
     if (train_of(t)->picture_frames == 0 || !ts_has_motion_pictures(&t->e))
-        return;
+        return TS_OK;
     snprintf(name, sizeof name, "pictures/step_%06" PRId64, t->state.step);
     snprintf(about, sizeof about, "step %" PRId64, t->state.step);
     const char *stem = ts_report_path(t->report, name);
-    if (!stem ||
-        ts_motion_pictures(&t->e, train_of(t)->ema > 0, train_of(t)->picture_frames, stem, about, &why) == TS_OK)
-        return;
-    if (strcmp(why.text, t->undrawn.text) != 0)
-        ts_report_note(t->report, "no picture of motion: %s", why.text);
-    t->undrawn = why;
+    if (!stem)
+        return ts_out_of_memory(err, sizeof name);
+    if (ts_motion_pictures(&t->e, train_of(t)->ema > 0, train_of(t)->picture_frames, stem, about, &why) != TS_OK) {
+        if (strcmp(why.text, t->undrawn.text) != 0)
+            ts_report_note(t->report, "no picture of motion: %s", why.text);
+        t->undrawn = why;
+        return TS_OK;
+    }
+    snprintf(name, sizeof name, "pictures/step_%06" PRId64 ".gif", t->state.step);
+    return ts_report_show(t->report, t->state.step, "Test/motion", name, err);
 }
 
 /* How many validation images to show, with what became of them. */
@@ -436,7 +442,7 @@ static ts_status evaluate(trainer *t, ts_error *err)
     t->state.evaluated_step = t->state.step;
     TS_GO(ts_report_evaluation(t->report, t->state.step, TS_SPLIT_VAL, &v, best, err));
     TS_GO(draw_pictures(t, pictures, pictures + samples * item, samples, &v, err));
-    draw_motion(t);
+    TS_GO(draw_motion(t, err));
     if (best)
         TS_GO(save(t, "checkpoints/best.h5", err));
 out:

@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <jansson.h>
 #include <math.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "core/files/bytes.h"
 #include "core/memory.h"
 #include "tests/train/temp_folder.h"
+#include "train/event_file.h"
 #include "train/signals.h"
 
 static temp_folder folder;
@@ -288,7 +290,73 @@ Test(train_report, resumed_metrics_are_those_of_one_run)
     report = must_open(parts, true, 10);
     run_steps(report, 11, 20);
     ts_report_close(report);
-    cr_assert_str_eq(text_of(parts, "metrics.jsonl"), text_of(whole, "metrics.jsonl"));
+    const char *const files[] = {"metrics.jsonl", "train.csv", "val.csv"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        cr_assert_str_eq(text_of(parts, files[i]), text_of(whole, files[i]), "%s", files[i]);
+    cr_expect_eq(strncmp(text_of(whole, "train.csv"), "step,loss,", 10), 0);
+}
+
+/* ---- event files ---- */
+
+/* Every record whole, both checksums right: how many there are. */
+static int records_of(const unsigned char *b, size_t bytes)
+{
+    int records = 0;
+    for (size_t at = 0; at < bytes; records++) {
+        uint64_t n = 0;
+        uint32_t sum[2];
+        cr_assert_geq(bytes - at, 16);
+        memcpy(&n, b + at, 8);
+        memcpy(&sum[0], b + at + 8, 4);
+        cr_assert_leq(n, bytes - at - 16);
+        memcpy(&sum[1], b + at + 12 + n, 4);
+        cr_assert(sum[0] == ts_masked_crc32c(b + at, 8) && sum[1] == ts_masked_crc32c(b + at + 12, n));
+        at += 16 + n;
+    }
+    return records;
+}
+
+/* How many files the run has, in the order of their names; records of the last one. */
+static int event_files(const char *run, int *records)
+{
+    glob_t found;
+    char pattern[1024];
+    snprintf(pattern, sizeof pattern, "%s/events.out.tfevents.*", run);
+    int count = glob(pattern, 0, NULL, &found) == 0 ? (int)found.gl_pathc : 0;
+    if (count) {
+        ts_bytes file;
+        cr_assert_eq(ts_bytes_read(&file, found.gl_pathv[count - 1], 1 << 20, TS_ERR_DATA, NULL), TS_OK);
+        *records = records_of(file.data, file.count);
+        ts_bytes_clear(&file);
+        globfree(&found);
+    }
+    return count;
+}
+
+/* What TensorBoard makes of them: tests/interop/tensorboard_read.py. */
+Test(train_report, event_files)
+{
+    const char *run = temp_path(&folder, "run");
+    int records = 0;
+    int64_t counts[3] = {5, 0, 7};
+    cr_expect_eq(ts_masked_crc32c("123456789", 9), (0xe3069283u >> 15 | 0xe3069283u << 17) + 0xa282ead8u);
+    ts_report *report = must_open(run, false, 0);
+    run_steps(report, 1, 5);
+    cr_assert_eq(ts_report_codes(report, 5, counts, 3, NULL), TS_OK);
+    cr_assert_eq(ts_report_show(report, 5, "Test/none", "pictures/none.png", NULL), TS_OK, "no such picture");
+    ts_report_close(report);
+    cr_expect_eq(event_files(run, &records), 1);
+    cr_expect_eq(records, 1 + 5 + 1 + 1, "version, steps, evaluation, histogram");
+    report = must_open(run, true, 5);
+    run_steps(report, 6, 7);
+    ts_report_close(report);
+    cr_expect_eq(event_files(run, &records), 2, "a second file, behind the first");
+    cr_expect_eq(records, 2 + 2, "version, start, steps");
+    cr_assert_eq(ts_config_override(experiment.config, "train.tensorboard=false", NULL), TS_OK);
+    report = must_open(run, true, 7);
+    run_steps(report, 8, 8);
+    ts_report_close(report);
+    cr_expect_eq(event_files(run, &records), 2);
 }
 
 Test(train_report, resume_keeps_the_config_that_was)
