@@ -1,5 +1,6 @@
 #include "models/published_names.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,16 +85,38 @@ static const prefix small[] = {
     {"decoder.conv1.", "layers.7."},
     {"decoder.conv2.", "layers.9."},
     {"decoder.conv3.", "layers.12."},
-    {"quantizer.codebook", "layers.6._codebook.embed"},
-    {"quantizer.count", "layers.6._codebook.cluster_size"},
-    {"quantizer.sum", "layers.6._codebook.embed_avg"},
-    {"quantizer.", "layers.6."},
     {NULL, NULL},
 };
+
+/* Of one layer, in the part of the library's that is a codebook. */
+static const prefix small_layer[] = {
+    {"codebook", "_codebook.embed"},
+    {"count", "_codebook.cluster_size"},
+    {"sum", "_codebook.embed_avg"},
+    {NULL, NULL},
+};
+
+/* "groups.1.layers.0.codebook" is "rvqs.1.layers.0._codebook.embed" there, in a residual quantizer; one with groups has
+ * layers there, though it be a single one. Projections are those of all layers. */
+static const char *small_quantizer_name(const char *path, ts_arena *arena)
+{
+    int group, layer = 0;
+    const prefix *row;
+    char groups[32] = "", layers[32] = "";
+    if (take(&path, "groups.") && take_index(&path, &group))
+        snprintf(groups, sizeof groups, "rvqs.%d.", group);
+    bool layered = take(&path, "layers.") && take_index(&path, &layer);
+    if (layered || (*groups && strncmp(path, "project_", 8) != 0))
+        snprintf(layers, sizeof layers, "layers.%d.", layer);
+    const char *rest = find(small_layer, path, &row);
+    return ts_arena_format(arena, "layers.6.%s%s%s%s", groups, layers, row ? row->theirs : "", rest);
+}
 
 static const char *small_name(const char *path, ts_arena *arena)
 {
     const prefix *row;
+    if (take(&path, "quantizer."))
+        return small_quantizer_name(path, arena);
     const char *rest = find(small, path, &row);
     return row ? ts_arena_format(arena, "%s%s", row->theirs, rest) : NULL;
 }
@@ -217,7 +240,7 @@ const char *ts_published_by(const ts_tokenizer *t)
 
 int ts_published_leading_axes(const ts_tokenizer *t, const char *path)
 {
-    return t->model == &ts_image_small_kind &&
-           (strcmp(path, "quantizer.codebook") == 0 || strcmp(path, "quantizer.count") == 0 ||
-            strcmp(path, "quantizer.sum") == 0);
+    const char *leaf = strrchr(path, '.');
+    return t->model == &ts_image_small_kind && take(&path, "quantizer.") && leaf &&
+           (strcmp(leaf, ".codebook") == 0 || strcmp(leaf, ".count") == 0 || strcmp(leaf, ".sum") == 0);
 }

@@ -3,7 +3,8 @@
  *     image_classic   zalandoresearch/pytorch-vq-vae, the notebook
  *     motion_conv     Mael-zys/T2M-GPT and VankouF/MotionMillion-Codes, the module VQVAE_251 (their own checkpoints
  *                     put "vqvae." before each name)
- *     image_small     lucidrains' examples/autoencoder*.py: a list "layers", the quantizer being layers.6 */
+ *     image_small     lucidrains' examples/autoencoder*.py: a list "layers", the quantizer being layers.6; residual
+ * ones have layers.6.layers.N, grouped ones layers.6.rvqs.G.layers.N */
 #ifndef TS_MODELS_PUBLISHED_NAMES_H
 #define TS_MODELS_PUBLISHED_NAMES_H
 

@@ -33,7 +33,7 @@ try:
     import torch
     from safetensors.torch import load_file, save_file
     from torch import nn
-    from vector_quantize_pytorch import FSQ, VectorQuantize
+    from vector_quantize_pytorch import FSQ, GroupedResidualFSQ, GroupedResidualVQ, ResidualFSQ, ResidualVQ, SimVQ, VectorQuantize
     MISSING = None
 except ImportError as e:
     MISSING = e
@@ -54,6 +54,15 @@ QUANTIZERS = [
     ("VQ EMA", "kind: vector_ema, codes: 64, dim: 8, averages: lucidrains", lambda: VectorQuantize(dim=8, codebook_size=64)),
     ("VQ cosine", "kind: vector_ema, codes: 64, dim: 8, averages: lucidrains, cosine: true",
      lambda: VectorQuantize(dim=8, codebook_size=64, use_cosine_sim=True)),
+    ("residual VQ", "kind: vector_ema, codes: 32, dim: 8, averages: lucidrains, layers: 3",
+     lambda: ResidualVQ(dim=8, codebook_size=32, num_quantizers=3)),
+    ("grouped VQ", "kind: vector_ema, codes: 32, dim: 8, averages: lucidrains, layers: 2, groups: 2",
+     lambda: GroupedResidualVQ(dim=8, codebook_size=32, num_quantizers=2, groups=2)),
+    ("residual FSQ", "kind: finite_scalar, levels: [5, 5, 3], dim: 8, layers: 2, bound: symmetric, hard_clamp: true",
+     lambda: ResidualFSQ(dim=8, levels=[5, 5, 3], num_quantizers=2)),
+    ("grouped FSQ", "kind: finite_scalar, levels: [5, 5, 3], dim: 8, layers: 2, groups: 2, bound: symmetric, hard_clamp: true",
+     lambda: GroupedResidualFSQ(dim=8, levels=[5, 5, 3], num_quantizers=2, groups=2)),
+    ("SimVQ", "kind: sim_vq, codes: 64, dim: 8", lambda: SimVQ(dim=8, codebook_size=64)),
     ("VQ gradient", "kind: vector, codes: 64, dim: 8", lambda: VectorQuantize(dim=8, codebook_size=64, learnable_codebook=True, ema_update=False)),
 ]
 
@@ -78,6 +87,8 @@ class Autoencoder(object if MISSING else nn.Module):
         shape = x.shape
         rows = x.flatten(2).transpose(1, 2)
         codes, ids = self.layers[6](rows)[:2]
+        if hasattr(self.layers[6], "rvqs"):  # [groups, B, N, layers]; a token's ids are group by group
+            ids = ids.permute(1, 2, 0, 3)
         x = codes.transpose(1, 2).reshape(shape)
         for layer in self.layers[7:]:
             x = layer(x)
@@ -100,7 +111,7 @@ def images(program, checkpoint, folder):
     run(program, "encode", checkpoint, path, "--dataset", "images", "-o", os.path.join(folder, "t.h5"))
     run(program, "decode", checkpoint, os.path.join(folder, "t.h5"), "-o", os.path.join(folder, "y.h5"))
     with h5py.File(os.path.join(folder, "t.h5")) as f:
-        ids = f["tokens"][:, :, 0]
+        ids = f["tokens"][:]
     with h5py.File(os.path.join(folder, "y.h5")) as f:
         y = f["images"][:]
     return torch.tensor(x.transpose(0, 3, 1, 2)).float() / 127.5 - 1, ids, y.transpose(0, 3, 1, 2)
