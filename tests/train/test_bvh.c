@@ -4,8 +4,10 @@
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "tests/support/mutants.h"
 #include "tests/support/shared.h"
 #include "tests/train/temp_folder.h"
 
@@ -255,6 +257,26 @@ Test(train_bvh, damaged_at_every_byte)
         }
     }
     cr_assert(refused > 2000 && read > 300, "%d refused, %d read", refused, read);
+}
+
+Test(train_bvh, no_mutant_does_harm, .timeout = 3600)
+{
+    static const char *const words[] = {"{",      "}",      "0",        "-1",    "1e999",   "nan", "JOINT", "End Site",
+                                        "OFFSET", "MOTION", "CHANNELS", "99999", "Frames:", "\n",  NULL};
+    int64_t executions = mutants_asked(5000), accepted = 0;
+    for (int64_t i = 0; i < executions; i++) {
+        ts_bvh b;
+        size_t count = sizeof arm - 1;
+        unsigned char *mutant = mutant_of((const unsigned char *)arm, &count, 0, words);
+        mutant[count] = '\0';
+        ts_status status = ts_bvh_parse(&b, (const char *)mutant, count, "a.bvh", &err);
+        cr_assert(status == TS_OK || (status == TS_ERR_DATA && strncmp(err.text, "a.bvh", 5) == 0), "%s", err.text);
+        accepted += status == TS_OK;
+        ts_bvh_clear(&b);
+        free(mutant);
+    }
+    cr_log_info("%lld mutants, %lld accepted", (long long)executions, (long long)accepted);
+    cr_assert(accepted > executions / 100 && accepted < executions * 9 / 10, "%lld accepted", (long long)accepted);
 }
 
 Test(train_bvh, every_allocation_may_fail)

@@ -6,6 +6,7 @@
 #include <zlib.h>
 
 #include "core/memory.h"
+#include "tests/support/mutants.h"
 #include "tests/support/shared.h"
 #include "tests/train/temp_folder.h"
 #include "train/data_kinds.h"
@@ -144,15 +145,14 @@ Test(train_data_idx, bad_gzip_is_refused_wherever_it_is_cut_or_changed)
 /* Random changes of up to three bytes, and cuts: opened or refused, never worse (the sanitizers watch). */
 Test(train_data_idx, mutants)
 {
-    enum { MUTANTS = 3000 };
-    temp_folder folder = temp_folder_make();
+    const uint64_t mutants = (uint64_t)mutants_asked(3000);
     uint8_t whole[2][256], b[SMALL];
     small_file(b);
     memcpy(whole[0], b, SMALL);
     size_t size[2] = {SMALL, compressed(b, SMALL, whole[1], sizeof whole[1])};
     ts_random_key key = {1, ts_random_stream("mutants")};
     int opened = 0;
-    for (uint64_t m = 0; m < MUTANTS; m++) {
+    for (uint64_t m = 0; m < mutants; m++) {
         uint8_t mutant[256];
         size_t n = size[m % 2];
         memcpy(mutant, whole[m % 2], n);
@@ -160,7 +160,7 @@ Test(train_data_idx, mutants)
             mutant[ts_random_below(key, m, 2 * k, n)] = (uint8_t)ts_random_bits(key, m, 100 + k);
         if (ts_random_below(key, m, 50, 4) == 0)
             n = ts_random_below(key, m, 51, n + 1);
-        ts_data_idx_options o = {.path = temp_write(&folder, "mutant", mutant, n)};
+        ts_data_idx_options o = {.path = mutant_file(mutant, n)};
         ts_dataset *data;
         ts_error err = {0};
         ts_status status = open_idx(&data, o, TS_SPLIT_TRAIN, &err);
@@ -168,8 +168,7 @@ Test(train_data_idx, mutants)
         opened += status == TS_OK;
         ts_dataset_close(data);
     }
-    cr_assert(opened > MUTANTS / 10 && opened < MUTANTS * 9 / 10, "%d opened", opened);
-    temp_folder_remove(&folder);
+    cr_assert(opened > (int)mutants / 10 && opened < (int)mutants * 9 / 10, "%d opened", opened);
 }
 
 Test(train_data_idx, a_file_without_permission)

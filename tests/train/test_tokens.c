@@ -11,6 +11,7 @@
 #include "core/files/hdf5.h"
 #include "core/files/image.h"
 #include "core/files/npy.h"
+#include "tests/support/mutants.h"
 #include "tests/train/run_program.h"
 #include "train/checkpoint.h"
 #include "train/data_kinds.h"
@@ -257,4 +258,96 @@ Test(train_tokens, the_data_of_the_config)
     REFUSED(2, "the config's data have train and val", "encode", last, "-o", to, "--split", "test");
     REFUSED(2, "has no splits", "encode", last, write_pictures(), "-o", to, "--split", "val");
     REFUSED(2, "only data.*, train.eval_* and train.precision can be changed", "encode", last, "-o", to, "train.lr=1");
+}
+
+/* ---- mutants ---- */
+
+/* A file as encode writes it, with numbers that fit each other or, here and there, do not. */
+static const char *write_odd_tokens(const char *path)
+{
+    enum { MOST = 6 };
+    int32_t ids[MOST * MOST * MOST], lengths[MOST];
+    const char *names[MOST] = {"a", "b/c", "", "d", "e", "f"};
+    int64_t places[MOST] = {0, 1, 2, 3, 4, 5};
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
+        ids[i] = mutants_draw(200) ? (int32_t)mutants_draw(5) : (int32_t)mutants_draw(1u << 31);
+    for (int i = 0; i < MOST; i++)
+        lengths[i] = (int32_t)mutants_draw(4) - (mutants_draw(50) == 0);
+    int64_t items = 1 + (int64_t)mutants_draw(MOST);
+    bool agree = mutants_draw(4) > 0;
+    ts_named_tensor tensors[] = {
+        {"/tokens", {TS_I32, ts_shape_of(items, 3, 1 + (int64_t)mutants_draw(3)), ids}},
+        {"/lengths", {TS_I32, ts_shape_of(agree ? items : 1 + (int64_t)mutants_draw(MOST)), lengths}},
+        {"/places", {TS_I64, ts_shape_of(agree ? items : 1 + (int64_t)mutants_draw(MOST)), places}},
+    };
+    static const char *const codes[] = {"5", "0", "-3", "x", "99999999999999999999"};
+    static const char *const shapes[] = {
+        "[3]", "[3, 1]", "[", "[-1]", "[9223372036854775807, 2]", "[1,1,1,1,1,1,1,1,1]"};
+    ts_h5 *file;
+    ts_error err;
+    cr_assert_eq(ts_h5_create(&file, path, 0, TS_ERR_DATA, &err), TS_OK, "%s", err.text);
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
+        if (mutants_draw(20))
+            cr_assert_eq(ts_h5_write(file, &tensors[i], &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_h5_write_strings(file, "/names", names, items, &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_h5_write_text(file, "/", "codes", codes[mutants_draw(5)], &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_h5_write_text(file, "/", "shape", shapes[mutants_draw(6)], &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_h5_write_text(file, "/", "shard", mutants_draw(2) ? "1/4" : "4/1", &err), TS_OK, "%s", err.text);
+    void *image;
+    size_t n;
+    cr_assert_eq(ts_h5_finish(file, &image, &n, &err), TS_OK, "%s", err.text);
+    ts_h5_close(file);
+    path = mutant_file(image, n);
+    ts_free(image);
+    return path;
+}
+
+static void use_tokens(const ts_tokens *t)
+{
+    int64_t letters = 0;
+    for (int64_t i = 0; i < t->items; i++) {
+        cr_assert(t->lengths[i] >= 0 && t->lengths[i] <= t->longest);
+        letters += (int64_t)strlen(t->names[i]) + (t->places ? t->places[i] : 0);
+        for (int64_t k = 0; k < t->lengths[i] * t->groups; k++)
+            cr_assert(t->ids[i * t->longest * t->groups + k] >= 0);
+    }
+    cr_assert_not_null(t->weights, "%lld", (long long)letters);
+}
+
+/* Half of them are files whose bytes were changed, half are sound HDF5 with odd numbers. */
+Test(train_tokens, no_mutant_does_harm, .timeout = 7200)
+{
+    int32_t ids[12] = {0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1}, lengths[2] = {3, 2};
+    const char *names[2] = {"walk/a", "b"};
+    ts_tokens sound = {.items = 2,
+                       .longest = 3,
+                       .groups = 2,
+                       .ids = ids,
+                       .lengths = lengths,
+                       .names = names,
+                       .codes = 5,
+                       .weights = "0123456789abcdef0123456789abcdef"};
+    ts_error err;
+    size_t whole;
+    cr_assert_eq(ts_tokens_save(&sound, kept_path(&folder, "t.h5"), &err), TS_OK, "%s", err.text);
+    unsigned char *sample = (unsigned char *)file_content(kept_path(&folder, "t.h5"), &whole);
+    int64_t executions = mutants_asked(2000), accepted = 0;
+    for (int64_t i = 0; i < executions; i++) {
+        size_t count = whole;
+        unsigned char *mutant = i % 2 ? mutant_of(sample, &count, 0, NULL) : NULL;
+        const char *path = mutant ? mutant_file(mutant, count) : write_odd_tokens("odd");
+        ts_arena arena = {0};
+        ts_tokens t;
+        ts_status status = ts_tokens_load(&t, path, &arena, &err);
+        cr_assert(status == TS_OK || (status == TS_ERR_CHECKPOINT && strncmp(err.text, path, strlen(path)) == 0), "%s",
+                  err.text);
+        accepted += status == TS_OK;
+        if (status == TS_OK)
+            use_tokens(&t);
+        ts_arena_clear(&arena);
+        free(mutant);
+    }
+    cr_log_info("%lld mutants, %lld accepted", (long long)executions, (long long)accepted);
+    cr_assert(accepted > executions / 100 && accepted < executions * 9 / 10, "%lld accepted", (long long)accepted);
+    free(sample);
 }

@@ -15,8 +15,11 @@
 #include <unistd.h>
 
 #include "core/files/container_internal.h"
+#include "core/files/hdf5.h"
+#include "core/memory.h"
 #include "core/random.h"
 #include "tests/core/files/files_support.h"
+#include "tests/support/mutants.h"
 #include "tests/support/shared.h"
 
 TestSuite(core_files_container, .init = scratch_make, .fini = scratch_remove);
@@ -358,6 +361,103 @@ Test(core_files_container, random_mutants_are_found)
         cr_assert_eq(ts_container_open(&c, p.path, &err), TS_ERR_CHECKPOINT, "mutant %d", (int)m);
         change(&p, 0, p.file, p.n);
     }
+    patient_free(&p);
+}
+
+/* A container of one tensor whose manifest is this text, forged; in memory of libhdf5's making. */
+static unsigned char *with_manifest(const void *manifest, size_t count, size_t *n)
+{
+    ts_h5 *file;
+    void *image;
+    ts_named_tensor x = {"model/x", {TS_F32, ts_shape_of(2, 3), weight}};
+    ts_named_tensor m = {TS_CONTAINER_MANIFEST, {TS_U8, ts_shape_of((int64_t)count), (void *)(uintptr_t)manifest}};
+    cr_assert_eq(ts_h5_create(&file, "mutant", TS_USER_BLOCK_BYTES, TS_ERR_CHECKPOINT, &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_h5_write(file, &x, &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_h5_write(file, &m, &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_h5_write_text(file, "/", "config", "a: 1", &err), TS_OK, "%s", err.text);
+    cr_assert_eq(ts_h5_finish(file, &image, n, &err), TS_OK, "%s", err.text);
+    ts_h5_close(file);
+    repair(image, *n, TS_CONTAINER_VERSION);
+    return image;
+}
+
+/* The manifest that belongs to it. */
+static char *true_manifest(void)
+{
+    ts_hash_text x = ts_hash_print(ts_hash_bytes(weight, 6 * sizeof *weight));
+    ts_hash_text config_hash = ts_hash_print(ts_hash_bytes("a: 1", 4));
+    return ts_format("{\"format\":1,\"tensors\":{\"model/x\":{\"dtype\":\"f32\",\"shape\":[2,3],\"xxh3\":\"%s\"}},"
+                     "\"texts\":{\"config\":{\"bytes\":4,\"xxh3\":\"%s\"}}}",
+                     x.text, config_hash.text);
+}
+
+/* Everything that a caller may ask of what was opened. */
+static void use_container(ts_container *c)
+{
+    for (int64_t i = 0; i < ts_container_count(c); i++) {
+        const ts_container_entry *e = ts_container_at(c, i);
+        ts_arena arena = {0};
+        ts_tensor t;
+        cr_assert_not_null(ts_container_find(c, e->name));
+        if (ts_container_load(c, e->name, &arena, &t, &err) == TS_OK)
+            cr_assert(ts_shape_equal(t.shape, e->shape));
+        ts_arena_clear(&arena);
+    }
+    for (int64_t i = 0; i < ts_container_text_count(c); i++)
+        cr_assert_not_null(ts_container_text(c, ts_container_text_at(c, i)->name));
+    (void)!ts_container_verify(c, &err);
+}
+
+/* As a file came (the hashes find it); with hashes that were made to fit, so that libhdf5 sees it; and with a mutant
+ * for its manifest, so that we do. */
+Test(core_files_container, no_mutant_does_harm, .timeout = 7200)
+{
+    static const char *const words[] = {"0",
+                                        "-1",
+                                        "[",
+                                        "]",
+                                        "{",
+                                        "}",
+                                        ",",
+                                        ":",
+                                        "\"",
+                                        "f64",
+                                        "dtype",
+                                        "shape",
+                                        "xxh3",
+                                        "model/x/y",
+                                        "tensors",
+                                        "texts",
+                                        "9223372036854775807",
+                                        "4294967296",
+                                        "1e3",
+                                        NULL};
+    patient p = patient_new();
+    char *manifest = true_manifest();
+    int64_t executions = mutants_asked(MUTANTS), accepted = 0;
+    for (int64_t i = 0; i < executions; i++) {
+        ts_container *c;
+        size_t count = i % 3 < 2 ? p.n : strlen(manifest), n = 0;
+        unsigned char *mutant = mutant_of(i % 3 < 2 ? p.file : (const unsigned char *)manifest, &count,
+                                          i % 3 == 1 ? TS_USER_BLOCK_BYTES : 0, i % 3 == 2 ? words : NULL);
+        if (i % 3 == 1)
+            repair(mutant, count, TS_CONTAINER_VERSION);
+        unsigned char *forged = i % 3 == 2 ? with_manifest(mutant, count, &n) : NULL;
+        const char *path = forged ? mutant_file(forged, n) : mutant_file(mutant, count);
+        ts_status status = ts_container_open(&c, path, &err);
+        cr_assert(status == TS_OK ? i % 3 > 0 || memcmp(mutant, p.file, p.n) == 0
+                                  : status == TS_ERR_CHECKPOINT && !c && strncmp(err.text, path, strlen(path)) == 0,
+                  "mutant %lld: %s", (long long)i, err.text);
+        accepted += status == TS_OK;
+        if (status == TS_OK)
+            use_container(c);
+        ts_container_close(c);
+        ts_free(forged);
+        free(mutant);
+    }
+    cr_log_info("%lld mutants, %lld accepted", (long long)executions, (long long)accepted);
+    cr_assert(accepted > executions / 1000 && accepted < executions / 2, "%lld accepted", (long long)accepted);
+    ts_free(manifest);
     patient_free(&p);
 }
 

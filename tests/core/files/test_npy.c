@@ -9,6 +9,7 @@
 
 #include "core/files/bytes.h"
 #include "tests/core/files/files_support.h"
+#include "tests/support/mutants.h"
 #include "tests/support/shared.h"
 
 TestSuite(core_files_npy, .init = scratch_make, .fini = scratch_remove);
@@ -224,6 +225,70 @@ Test(core_files_npy, no_mutant_does_harm)
     cr_assert_gt(refused, 10000);
     cr_assert_lt(accepted, 1000); /* the unchanged byte, spaces, versions, i4 for f4 */
     free(whole);
+}
+
+/* Mutants of three headers, as bytes and, where those are taken, as a file with all its values. */
+Test(core_files_npy, mutants, .timeout = 3600)
+{
+    static const char *const words[] = {"0",
+                                        "3",
+                                        "-1",
+                                        "(",
+                                        ")",
+                                        ",",
+                                        "'",
+                                        ":",
+                                        "{",
+                                        "}",
+                                        "<f4",
+                                        "<f2",
+                                        "<f8",
+                                        ">f4",
+                                        "|u1",
+                                        "<i8",
+                                        "True",
+                                        "shape",
+                                        "descr",
+                                        "fortran_order",
+                                        "9223372036854775807",
+                                        "99999999999999999999",
+                                        " ",
+                                        "L",
+                                        NULL};
+    static const struct {
+        int version;
+        const char *header;
+    } kinds[] = {{1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }   \n"},
+                 {2, "{'descr': '<f8', 'fortran_order': True, 'shape': (3,), }  \n"},
+                 {3, "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3, 4), }\n"}};
+    enum { KINDS = sizeof kinds / sizeof *kinds };
+    unsigned char *whole[KINDS];
+    size_t bytes[KINDS];
+    int64_t executions = mutants_asked(20000), accepted = 0;
+    for (int k = 0; k < KINDS; k++)
+        whole[k] = read_bytes(write_npy(kinds[k].version, kinds[k].header, six, sizeof six), &bytes[k]);
+    for (int64_t i = 0; i < executions; i++) {
+        size_t count = bytes[i % KINDS];
+        unsigned char *mutant = mutant_of(whole[i % KINDS], &count, 0, words);
+        ts_npy_info info;
+        ts_npy npy;
+        ts_status status = ts_npy_parse(&info, mutant, count, count, "mutant", &err);
+        cr_assert(status == TS_OK || (status == TS_ERR_DATA && strncmp(err.text, "mutant: ", 8) == 0), "%s", err.text);
+        accepted += status == TS_OK;
+        if (status == TS_OK) {
+            cr_assert_eq(ts_npy_open(&npy, mutant_file(mutant, count), &err), TS_OK, "%s", err.text);
+            const unsigned char *value = npy.tensor.data;
+            volatile unsigned sum = 0;
+            for (size_t b = 0; b < ts_tensor_bytes(&npy.tensor); b++)
+                sum += value[b];
+            ts_npy_close(&npy);
+        }
+        free(mutant);
+    }
+    cr_log_info("%lld mutants, %lld accepted", (long long)executions, (long long)accepted);
+    cr_assert(accepted > executions / 100 && accepted < executions * 9 / 10, "%lld accepted", (long long)accepted);
+    for (int k = 0; k < KINDS; k++)
+        free(whole[k]);
 }
 
 /* Every motion file of the shared data: the shape that its README gives, and no NaN. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tests/core/files/files_support.h"
+#include "tests/support/mutants.h"
 
 TestSuite(core_files_safetensors, .init = scratch_make, .fini = scratch_remove);
 
@@ -177,66 +178,26 @@ Test(core_files_safetensors, lengths_that_lie)
 
 /* ---- mutants ---- */
 
-static uint64_t draw(uint64_t below)
-{
-    static uint64_t state = 20261121;
-    uint64_t z = state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return (z ^ z >> 31) % below;
-}
-
 /* Changes that keep the header JSON more often than random bytes do. */
-static size_t mutate(unsigned char *bytes, size_t count, size_t room)
-{
-    static const char *const words[] = {"0",
-                                        "16",
-                                        "-1",
-                                        "[",
-                                        "]",
-                                        "{",
-                                        "}",
-                                        ",",
-                                        ":",
-                                        "\"",
-                                        "F16",
-                                        "F64",
-                                        "shape",
-                                        "dtype",
-                                        "data_offsets",
-                                        "__metadata__",
-                                        "9223372036854775807",
-                                        "1e3"};
-    size_t at = draw(count);
-    switch (draw(5)) {
-    case 0:
-        bytes[at] ^= (unsigned char)(1 << draw(8));
-        return count;
-    case 1:
-        bytes[at] = (unsigned char)draw(256);
-        return count;
-    case 2: /* a piece goes */
-        memmove(bytes + at, bytes + at + 1, count - at - 1);
-        return count - 1;
-    case 3: /* a word comes */ {
-        const char *word = words[draw(sizeof words / sizeof *words)];
-        size_t n = strlen(word);
-        if (count + n > room)
-            return count;
-        memmove(bytes + at + n, bytes + at, count - at);
-        memcpy(bytes + at, word, n);
-        bytes[0] = (unsigned char)(bytes[0] + (at >= 8 ? n : 0)); /* the length as well, mostly */
-        return count + n;
-    }
-    default: /* a digit changes */
-        for (size_t i = 0; i < count; i++)
-            if (bytes[(at + i) % count] >= '0' && bytes[(at + i) % count] <= '9' && (at + i) % count >= 8) {
-                bytes[(at + i) % count] = (unsigned char)('0' + draw(10));
-                break;
-            }
-        return count;
-    }
-}
+static const char *const words[] = {"0",
+                                    "16",
+                                    "-1",
+                                    "[",
+                                    "]",
+                                    "{",
+                                    "}",
+                                    ",",
+                                    ":",
+                                    "\"",
+                                    "F16",
+                                    "F64",
+                                    "shape",
+                                    "dtype",
+                                    "data_offsets",
+                                    "__metadata__",
+                                    "9223372036854775807",
+                                    "1e3",
+                                    NULL};
 
 /* Everything that a caller may ask of what was accepted. */
 static void use(ts_safetensors *f)
@@ -259,16 +220,13 @@ static void use(ts_safetensors *f)
 Test(core_files_safetensors, no_mutant_does_harm, .timeout = 3600)
 {
     size_t whole;
-    unsigned char *sample = read_bytes(write_sample(), &whole), bytes[4096];
-    const char *asked = getenv("TESSERA_FUZZ");
-    int64_t executions = asked ? atoll(asked) : 20000, accepted = 0;
+    unsigned char *sample = read_bytes(write_sample(), &whole);
+    int64_t executions = mutants_asked(20000), accepted = 0;
     for (int64_t i = 0; i < executions; i++) {
         size_t count = whole;
-        memcpy(bytes, sample, whole);
-        for (uint64_t k = 0, changes = 1 + draw(3); k < changes && count > 1; k++)
-            count = mutate(bytes, count, sizeof bytes);
-        unsigned char *own = malloc(count + 1);
-        memcpy(own, bytes, count);
+        unsigned char *own = mutant_of(sample, &count, 0, words);
+        if (count > whole) /* the length of the header as well, mostly */
+            own[0] = (unsigned char)(own[0] + count - whole);
         ts_safetensors *f;
         ts_status status = ts_safetensors_parse(&f, own, count, "mutant", TS_ERR_CHECKPOINT, &err);
         cr_assert(status == TS_OK || (status == TS_ERR_CHECKPOINT && !f && strncmp(err.text, "mutant: ", 8) == 0), "%s",
