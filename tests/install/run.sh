@@ -79,8 +79,9 @@ use() {
 
     nm --defined-only --extern-only "$build/libtessera_train.a" | awk 'NF == 3 { print $3 }' | sort -u >"$work/program"
     nm --defined-only "$work/$name-cmake/tokenize" | awk 'NF == 3 { print $3 }' | sort -u >"$work/mine"
-    [ -s "$work/program" ] && [ -z "$(comm -12 "$work/program" "$work/mine")" ] ||
-        fail "tokenize holds something of the program: $(comm -12 "$work/program" "$work/mine" | head -n 3)"
+    [ -s "$work/program" ] || fail "libtessera_train.a has no symbols: the search itself is broken"
+    comm -12 "$work/program" "$work/mine" >"$work/both"
+    [ ! -s "$work/both" ] || fail "tokenize holds something of the program: $(head -n 3 "$work/both" | tr '\n' ' ')"
     ldd "$work/$name-cmake/tokenize" | grep -E 'cairo|libgif' && fail "tokenize needs what draws pictures"
     [ -d "$work/image" ] || {
         train image /images 'data: {kind: shapes, count: 32, val_count: 10, size: 8}' 'model: {kind: image_small, width: 4}' \
