@@ -27,6 +27,7 @@ declare -A known_to=(
     [png.h]="core/files/image_png.c"
     [jpeglib.h]="core/files/image_jpeg.c"
     [xxhash.h]="core/files/hash.c"
+    [onnx.pb-c.h]="core/files/onnx_internal.h"
     [yaml.h]="config/config_yaml.c"
     [cuda_runtime.h]="core/cuda/launch.h"
     [cublasLt.h]="core/cuda/cublas.cu"

@@ -99,9 +99,7 @@ static ts_config *config_of(const ts_tensor_file *f)
 {
     ts_config *config = NULL;
     ts_error ignored;
-    const char *text = f->container ? ts_container_text(f->container, "config") : NULL, *key, *value;
-    for (int64_t i = 0; f->safetensors && ts_safetensors_metadata(f->safetensors, i, &key, &value); i++)
-        text = strcmp(key, "tessera.config") == 0 ? value : text;
+    const char *text = ts_tensor_file_text(f, "tessera.config");
     if (text && ts_config_parse(&config, ts_experiment_schema(), f->path, text, strlen(text), NULL, &ignored) != TS_OK)
         return NULL;
     return config;

@@ -51,8 +51,9 @@ static int64_t meminfo(const char *key)
 
 /* --- libraries ---------------------------------------------------------------------------------------------------- */
 
-static const char *const known_libraries[] = {"libdnnl",    "libgomp", "libomp",  "libiomp5", "libhdf5",  "libyaml",
-                                              "libjansson", "libpng",  "libjpeg", "libz.",    "libxxhash"};
+static const char *const known_libraries[] = {"libdnnl", "libgomp", "libomp",     "libiomp5",
+                                              "libhdf5", "libyaml", "libjansson", "libpng",
+                                              "libjpeg", "libz.",   "libxxhash",  "libprotobuf-c"};
 enum { LIBRARY_COUNT = sizeof known_libraries / sizeof *known_libraries };
 
 /* Which library of the list a line of /proc/self/maps names; -1: none. */

@@ -192,17 +192,80 @@ static void describe_safetensors(const ts_safetensors *f, json_t *answer)
     json_object_set_new(answer, "metadata", texts);
 }
 
+/* --- ONNX --------------------------------------------------------------------------------------------------------- */
+
+/* ["batch", 3, null]: a free size, a fixed one, one of which nothing is said. */
+static json_t *onnx_dims(const ts_onnx_value *v)
+{
+    json_t *dims = json_array();
+    for (int i = 0; i < v->rank; i++) {
+        const ts_onnx_dim *d = &v->dim[i];
+        json_array_append_new(dims, !d->symbol   ? json_integer(d->size)
+                                    : *d->symbol ? json_string(d->symbol)
+                                                 : json_null());
+    }
+    return dims;
+}
+
+static json_t *onnx_values(const ts_onnx_value *list, size_t count)
+{
+    json_t *values = json_object();
+    for (size_t i = 0; i < count; i++) {
+        int bits;
+        json_t *value = json_object();
+        json_object_set_new(value, "dtype", json_string(ts_onnx_dtype_name(list[i].dtype, &bits)));
+        json_object_set_new(value, "shape", list[i].shaped ? onnx_dims(&list[i]) : json_null());
+        json_object_set_new(values, list[i].name, value);
+    }
+    return values;
+}
+
+/* How often each operator is there. */
+static json_t *onnx_operators(const ts_onnx_model *m)
+{
+    json_t *operators = json_object();
+    for (size_t i = 0; i < m->node_count; i++) {
+        const char *op = m->node[i].op;
+        json_object_set_new(operators, op, json_integer(json_integer_value(json_object_get(operators, op)) + 1));
+    }
+    return operators;
+}
+
+static void describe_onnx(const ts_onnx_model *m, json_t *answer)
+{
+    json_t *opsets = json_object(), *texts = json_object();
+    for (size_t i = 0; i < m->opset_count; i++)
+        json_object_set_new(opsets, *m->opset[i].domain ? m->opset[i].domain : "ai.onnx",
+                            json_integer(m->opset[i].version));
+    for (size_t i = 0; i < m->metadata_count; i++)
+        json_object_set_new(texts, m->metadata[i].key, json_string(m->metadata[i].text));
+    json_object_set_new(answer, "ir_version", json_integer(m->ir_version));
+    json_object_set_new(answer, "opset", opsets);
+    json_object_set_new(answer, "producer", json_sprintf("%s %s", m->producer, m->producer_version));
+    json_object_set_new(answer, "graph", json_string(m->graph_name));
+    json_object_set_new(answer, "inputs", onnx_values(m->input, m->input_count));
+    json_object_set_new(answer, "outputs", onnx_values(m->output, m->output_count));
+    json_object_set_new(answer, "nodes", json_integer((json_int_t)m->node_count));
+    json_object_set_new(answer, "operators", onnx_operators(m));
+    json_object_set_new(answer, "metadata", texts);
+}
+
+/* --- a file ------------------------------------------------------------------------------------------------------- */
+
 static ts_status describe_file(const ts_tensor_file *f, json_t *answer, json_t *rows, ts_error *err)
 {
     TS_TRY(tensor_rows(f, rows, err));
     json_object_set_new(answer, "file", json_string(f->path));
-    json_object_set_new(answer, "kind", json_string(f->container ? "checkpoint" : "safetensors"));
+    json_object_set_new(answer, "kind", json_string(f->container ? "checkpoint" : f->onnx ? "onnx" : "safetensors"));
     json_object_set_new(answer, "verified", json_true());
     json_object_set_new(answer, "file_bytes", json_integer(file_bytes(f->path)));
     set_totals(answer, rows, f->container ? "model/" : "");
     if (f->container)
         return describe_container(f->container, f->path, answer, err);
-    describe_safetensors(f->safetensors, answer);
+    if (f->onnx)
+        describe_onnx(f->onnx, answer);
+    else
+        describe_safetensors(f->safetensors, answer);
     return TS_OK;
 }
 

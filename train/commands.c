@@ -191,24 +191,27 @@ static const ts_argument_option import_options[] = {
     {0},
 };
 
-static const char *const export_formats[] = {"safetensors", NULL};
+static const char *const export_formats[] = {"safetensors", "onnx", NULL};
 static const char *const export_names[] = {"published", "own", NULL};
 static const ts_positional export_words[] = {CHECKPOINT, {0}};
 static const ts_argument_option export_options[] = {
-    OUTPUT("DIR", "folder for the weights, config.json and, of motion, mean.npy and std.npy"),
+    OUTPUT("DIR", "folder for the weights or models, config.json and, of motion, mean.npy and std.npy; with --to onnx "
+                  "also FILE.onnx, for encoder and decoder in one alone"),
     {.argument = "FORMAT",
      .option = {.name = "to",
                 .type = TS_OPTION_CHOICE,
                 .fallback = "safetensors",
                 .choices = export_formats,
-                .help = "safetensors: model.safetensors"}},
+                .help =
+                    "safetensors: model.safetensors; onnx: encoder.onnx, decoder.onnx, and both in tokenizer.onnx"}},
     {.argument = "NAMES",
      .option = {.name = "names",
                 .type = TS_OPTION_CHOICE,
                 .fallback = "published",
                 .choices = export_names,
-                .help = "what tensors are called: as in the published PyTorch code, or by their paths here"}},
-    FLAG("state", "the quantizer's counts and sums too, which only training needs"),
+                .help =
+                    "safetensors: what tensors are called: as in the published PyTorch code, or by their paths here"}},
+    FLAG("state", "safetensors: the quantizer's counts and sums too, which only training needs"),
     FLAG("no-ema", "the weights themselves where the run has moving averages of them"),
     WHERE,
     JSON,
@@ -326,8 +329,8 @@ static const ts_command commands[] = {
      true, ts_cmd_explain},
     {"bench", "how fast a config trains here, and where the time of a step goes", bench_words, bench_options, true,
      ts_cmd_bench},
-    {"inspect", "what is in a checkpoint, a file of tokens or of weights, verified", inspect_words, inspect_options,
-     true, ts_cmd_inspect},
+    {"inspect", "what is in a checkpoint, a file of tokens or weights, or an ONNX model, verified", inspect_words,
+     inspect_options, true, ts_cmd_inspect},
     {"diff", "what differs between two checkpoints, tensor by tensor; exit code 1 where anything does", diff_words,
      diff_options, false, ts_cmd_diff},
     {"config", "print a config, its keys, the defaults, the man page, the completion", config_words, config_options,

@@ -1,14 +1,17 @@
-/* A file of named tensors, whatever its format: a checkpoint (core/files/container.h) or safetensors. */
+/* A file of named tensors, whatever its format: a checkpoint (core/files/container.h), safetensors, or the
+ * initializers of an ONNX model. */
 #ifndef TS_TRAIN_TENSOR_FILE_H
 #define TS_TRAIN_TENSOR_FILE_H
 
 #include "core/files/container.h"
+#include "core/files/onnx.h"
 #include "core/files/safetensors.h"
 
 typedef struct {
     const char *path;
-    ts_container *container; /* or */
-    ts_safetensors *safetensors;
+    ts_container *container;     /* or */
+    ts_safetensors *safetensors; /* or */
+    ts_onnx_model *onnx;
 } ts_tensor_file;
 
 typedef struct {
@@ -22,10 +25,14 @@ typedef struct {
 ts_status ts_tensor_file_open(ts_tensor_file *file, const char *path, ts_error *err);
 void ts_tensor_file_close(ts_tensor_file *file);
 
+/* The text of its metadata under this key, "tessera.config"; NULL where there is none. A checkpoint's config is such a
+ * text, too. */
+const char *ts_tensor_file_text(const ts_tensor_file *file, const char *key);
+
 int64_t ts_tensor_file_count(const ts_tensor_file *file);
 ts_tensor_info ts_tensor_file_at(const ts_tensor_file *file, int64_t i);
 
-/* Of the bytes of tensor i. A checkpoint holds it; of safetensors it is computed each time. */
+/* Of the bytes of tensor i. A checkpoint holds it; of others it is computed each time. */
 ts_hash ts_tensor_file_hash(const ts_tensor_file *file, int64_t i);
 
 /* Tensor i into new memory of the arena, its hash checked where the format has one. Errors: TS_ERR_CHECKPOINT; not
