@@ -95,12 +95,18 @@ static bool sized_by_attribute(ts_op op)
     return op == TS_OP_slice;
 }
 
+/* What is not used of an attribute is 0 (core/op.h). */
+static bool same_bytes(const void *a, const void *b, size_t count)
+{
+    return memcmp(a, b, count) == 0;
+}
+
 static ts_status check_node(const ts_onnx_walk *w, int32_t i, int build, ts_error *err)
 {
     const ts_node *a = &w->graph[0]->nodes[i], *b = &w->graph[build]->nodes[i];
     bool same = a->op == b->op && a->in_count == b->in_count && memcmp(a->in, b->in, sizeof a->in) == 0 &&
                 memcmp(a->out, b->out, sizeof a->out) == 0;
-    if (same && (sized_by_attribute(a->op) || memcmp(&a->attr, &b->attr, sizeof a->attr) == 0))
+    if (same && (sized_by_attribute(a->op) || same_bytes(&a->attr, &b->attr, sizeof a->attr)))
         return TS_OK;
     return ts_fail(err, TS_ERR_USAGE, "%s: %s: depends on the size of the input in a way that ONNX cannot be told",
                    a->path, ts_ops[a->op].name);

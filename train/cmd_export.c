@@ -73,7 +73,8 @@ static ts_status write_weights(job *j, ts_error *err)
     };
     char *path;
     TS_TRY(path_in(j, "model.safetensors", &path, err));
-    ts_status status = ts_weights_export(&j->trained.experiment.tokenizer, j->trained.experiment.store, path, &options, &j->tensors, err);
+    ts_status status = ts_weights_export(&j->trained.experiment.tokenizer, j->trained.experiment.store, path, &options,
+                                         &j->tensors, err);
     ts_free(path);
     return status;
 }

@@ -261,7 +261,9 @@ ts_status ts_onnx_parse(ts_onnx_model *model, const void *bytes, size_t count, c
     reader r = {.model = model, .path = path, .code = code, .err = err};
     holder *h = ts_calloc(1, sizeof *h);
     *model = (ts_onnx_model){.message = h};
-    ts_status status = h ? unpack(&r, bytes, count, h) : ts_out_of_memory(err, sizeof *h);
+    if (!h)
+        return ts_out_of_memory(err, sizeof *h);
+    ts_status status = unpack(&r, bytes, count, h);
     if (status == TS_OK)
         status = read_model(&r, h->message);
     if (status == TS_OK)
