@@ -202,7 +202,8 @@ class Case:
         worst = float(np.abs(picture - y).max()) / scale
         if not wrong.any() and (again == ids).all():
             worst = max(worst, float(np.abs(whole - y).max()) / scale)
-        broken = theirs.max() >= 2**31 or not np.isfinite(picture).all()
+        none = self.sessions["decoder"].run(None, {"ids": np.full_like(ids, -1, dtype=np.int64)})[0]
+        broken = not np.isfinite(picture).all() or not np.isnan(none).all()  # an id that names no code must not pass as one
         return ids.size, len(np.unique(ids)), int(wrong.sum()), self.ties(x, ids, wrong) if wrong.any() else 0, float("inf") if broken else worst
 
 
