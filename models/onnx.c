@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "models/onnx_walk.h"
+#include "models/onnx_walk_internal.h"
 
 const char *const ts_onnx_part_names[] = {"encoder", "decoder", "tokenizer", NULL};
 

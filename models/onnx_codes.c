@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "core/fsq.h"
-#include "models/onnx_walk.h"
+#include "models/onnx_walk_internal.h"
 
 /* ---- gather ---- */
 

@@ -1,7 +1,7 @@
 /* Families elementwise and surrogate. */
 #include <math.h>
 
-#include "models/onnx_walk.h"
+#include "models/onnx_walk_internal.h"
 
 /* The operator with this name, of one operand, number by number: in the form that is there. */
 static void unary(ts_onnx_walk *w, const char *op)

@@ -1,7 +1,7 @@
 /* Families matmul, conv, resample, norm, softmax and attention. */
 #include <math.h>
 
-#include "models/onnx_walk.h"
+#include "models/onnx_walk_internal.h"
 
 /* ---- matmul ---- */
 

@@ -1,5 +1,5 @@
 /* Families reduce, shape and index: what changes the shape of a value, or moves its elements. */
-#include "models/onnx_walk.h"
+#include "models/onnx_walk_internal.h"
 
 /* ---- reshape ---- */
 

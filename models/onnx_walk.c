@@ -1,4 +1,4 @@
-#include "models/onnx_walk.h"
+#include "models/onnx_walk_internal.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -4,8 +4,8 @@
  * A value has two forms: as here, channels last, and with the channels behind the batch, as ONNX's convolutions want
  * it. Each is made when it is asked for, by a Transpose of the other; what works on single numbers keeps the form that
  * is there. Errors are sticky: the first one stays, names become "". */
-#ifndef TS_MODELS_ONNX_WALK_H
-#define TS_MODELS_ONNX_WALK_H
+#ifndef TS_MODELS_ONNX_WALK_INTERNAL_H
+#define TS_MODELS_ONNX_WALK_INTERNAL_H
 
 #include "autograd/node.h"
 #include "autograd/store.h"
