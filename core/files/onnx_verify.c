@@ -101,22 +101,33 @@ static ts_status check_value(const verifier *v, const ts_onnx_value *x)
     return TS_OK;
 }
 
-/* A tensor may carry the name of an input: its default. */
-static ts_status check_tensors(verifier *v)
+/* An input may carry the name of a tensor, its default, but not that of another input. */
+static ts_status check_inputs(verifier *v, verifier *inputs)
 {
     const ts_onnx_model *m = v->model;
-    for (size_t i = 0; i < m->initializer_count; i++) {
-        TS_TRY(add_name(v, "a tensor", m->initializer[i].name));
-        TS_TRY(check_tensor(v, &m->initializer[i]));
-    }
     for (size_t i = 0; i < m->input_count; i++) {
         TS_TRY(check_value(v, &m->input[i]));
-        if (m->ir_version >= 4 && is_known(v, m->input[i].name))
-            continue;
+        TS_TRY(add_name(inputs, "an input", m->input[i].name));
         if (!is_known(v, m->input[i].name))
             TS_TRY(add_name(v, "an input", m->input[i].name));
     }
     return TS_OK;
+}
+
+static ts_status check_tensors(verifier *v)
+{
+    const ts_onnx_model *m = v->model;
+    verifier inputs = *v;
+    for (size_t i = 0; i < m->initializer_count; i++) {
+        TS_TRY(add_name(v, "a tensor", m->initializer[i].name));
+        TS_TRY(check_tensor(v, &m->initializer[i]));
+    }
+    inputs.known = ts_calloc(inputs.slots, sizeof *inputs.known);
+    if (!inputs.known)
+        return ts_out_of_memory(v->err, inputs.slots * sizeof *inputs.known);
+    ts_status status = check_inputs(v, &inputs);
+    ts_free((void *)inputs.known);
+    return status;
 }
 
 /* ---- nodes ---- */

@@ -81,6 +81,13 @@ static void second_name(ts_onnx_model *m)
     m->initializer[1].name = "w";
 }
 
+static void second_input(ts_onnx_model *m)
+{
+    ts_onnx_value *x = ts_onnx_add_input(m, 0);
+    x->name = "x";
+    x->dtype = TS_ONNX_F32;
+}
+
 static void result_like_a_tensor(ts_onnx_model *m)
 {
     m->node[0].output[0] = "w";
@@ -170,6 +177,7 @@ static const struct {
     void (*spoil)(ts_onnx_model *m);
     const char *says;
 } unsound[] = {{second_name, "two values are called 'w'"},
+               {second_input, "two values are called 'x'"},
                {result_like_a_tensor, "two values are called 'w'"},
                {used_too_early, "operand 'y' is not there yet"},
                {made_nowhere, "output 'z' is made nowhere"},
@@ -202,7 +210,7 @@ Test(core_files_onnx, what_the_format_forbids_is_refused)
         cr_expect(strstr(err.text, unsound[count].says), "%s, not %s", err.text, unsound[count].says);
         cr_expect(strstr(err.text, "b.onnx: no sound ONNX model: "), "%s", err.text);
     }
-    cr_assert_geq(count, 18);
+    cr_assert_geq(count, 19);
 }
 
 /* ---- bytes as others write them ---- */
