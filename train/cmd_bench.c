@@ -52,7 +52,8 @@ typedef struct {
     ts_training training;
     ts_steps *steps;
     ts_batch batch;
-    int64_t given; /* steps so far */
+    int64_t given;         /* steps so far */
+    double started, first; /* when the command began, later by the time that noise takes; when a step was made */
 } bench;
 
 /* One step, waited for. A step that is not finite does not count as work less: it is made all the same. */
@@ -203,8 +204,10 @@ static ts_status measure(bench *b, int64_t count, json_t **answer, ts_error *err
     ts_status status;
     if (!seconds)
         return ts_out_of_memory(err, (size_t)count * sizeof *seconds);
+    TS_GO(one_step(b, &unused, err));
+    b->first = now_s();
     TS_GO(ts_rates_measure(b->e->device, &rates, err));
-    for (int i = 0; i < WARM; i++)
+    for (int i = 1; i < WARM; i++)
         TS_GO(one_step(b, &unused, err));
     for (int64_t i = 0; i < count; i++)
         TS_GO(one_step(b, &seconds[i], err));
@@ -219,6 +222,7 @@ static ts_status measure(bench *b, int64_t count, json_t **answer, ts_error *err
     json_object_set_new(all, "batch", json_integer(b->e->train->batch));
     json_object_set_new(all, "item", ts_answer_shape(b->e->tokenizer.item));
     json_object_set_new(all, "machine", machine_json(b->e->device, &rates));
+    json_object_set_new(all, "first_step_ms", ts_answer_real(1e3 * (b->first - b->started)));
     put_times(all, b, seconds, count);
     json_object_set_new(all, "floor_ms", ts_answer_real(1e3 * floor_seconds(b, &rates)));
     json_object_set_new(all, "memory", memory_json(b->e));
@@ -228,15 +232,17 @@ out:
     return status;
 }
 
-static ts_status run(ts_experiment *e, const ts_arguments *a, ts_error *err)
+static ts_status run(ts_experiment *e, const ts_arguments *a, double started, ts_error *err)
 {
-    bench b = {.e = e};
+    bench b = {.e = e, .started = started};
     json_t *answer = NULL;
     const char *source;
     TS_TRY(ts_item_find(e, ts_arguments_text(a, "item"), &source, err));
     TS_TRY(ts_training_open(&b.training, e, err));
+    double before = now_s();
     float *x = noise(e);
     int32_t *lengths = full_lengths(e);
+    b.started += now_s() - before;
     b.batch = (ts_batch){.data = x, .lengths = lengths};
     ts_status status = x && lengths ? TS_OK : ts_out_of_memory(err, 0);
     if (status == TS_OK)
@@ -257,12 +263,13 @@ ts_status ts_cmd_bench(const ts_arguments *a, int *exit_code, ts_error *err)
     (void)exit_code;
     ts_config *config;
     ts_experiment e;
+    double started = now_s();
     TS_TRY(ts_config_load(&config, ts_experiment_schema(), ts_arguments_positional(a, 0),
                           (const char *const *)a->overrides, err));
     ts_status status =
         ts_experiment_open(&e, config, ts_arguments_text(a, "device"), (int)ts_arguments_int(a, "threads"), err);
     if (status == TS_OK)
-        status = run(&e, a, err);
+        status = run(&e, a, started, err);
     ts_experiment_close(&e);
     return status;
 }

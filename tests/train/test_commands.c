@@ -342,6 +342,7 @@ Test(train_commands, bench)
     cr_expect_float_eq(shares, 1, 1e-6);
     cr_expect_float_eq(floors, number(root, "floor_ms"), 1e-6 * floors);
     cr_expect_gt(integer(json_object_get(ops, "conv"), "count"), 0);
+    cr_expect_geq(number(root, "first_step_ms"), 0.01);
     cr_expect_geq(number(json_object_get(root, "memory"), "process_peak_bytes"),
                   number(json_object_get(root, "memory"), "arena_bytes"));
     json_decref(root);
