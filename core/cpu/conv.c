@@ -8,6 +8,7 @@
 #include "core/cpu/dnnl.h"
 #include "core/cpu/simd.h"
 #include "core/cpu/thin.h"
+#include "core/cpu/winograd.h"
 #include "core/memory.h"
 #include "core/widen.h"
 
@@ -68,15 +69,17 @@ static ts_dnnl_conv geometry_of(const ts_desc *d, const ts_type *x_type, const t
 typedef struct {
     ts_dnnl_conv shape;
     ts_dnnl_pass pass;
-    bool thin;   /* our own kernel for few channels */
-    ts_dnnl *op; /* else oneDNN's; NULL where that has only its reference loops, and then ours run */
-    void *wide;  /* bf16 operands are widened after all: for a thin pass, and where oneDNN has nothing for them */
+    bool thin;             /* our own kernel for few channels */
+    ts_winograd *winograd; /* our own of fewer products */
+    ts_dnnl *op;           /* else oneDNN's; NULL where that has only its reference loops, and then ours run */
+    void *wide; /* bf16 operands are widened after all: for a thin pass, and where oneDNN has nothing for them */
 } plan;
 
 static void release(void *prepared)
 {
     plan *p = prepared;
     ts_dnnl_free(p->op);
+    ts_winograd_free(p->winograd);
     if (p->wide)
         ts_widened.release(p->wide);
     ts_free(p);
@@ -85,6 +88,11 @@ static void release(void *prepared)
 static ts_status choose(plan *p, const ts_desc *d, ts_device *device, size_t *scratch_bytes, ts_error *err)
 {
     p->thin = ts_thin_fits(&p->shape, p->pass);
+    if (!p->thin && ts_winograd_fits(&p->shape, p->pass)) {
+        TS_TRY(ts_winograd_new(&p->winograd, &p->shape, p->pass, device->threads, err));
+        *scratch_bytes = ts_winograd_scratch_bytes(p->winograd);
+        return TS_OK;
+    }
     if (!p->thin)
         TS_TRY(ts_dnnl_conv_new(&p->op, &p->shape, p->pass, device->threads, err));
     if (d->in[0].dtype == TS_BF16 && !p->op)
@@ -115,11 +123,13 @@ static int threads_of(const ts_call *call)
     return ts_desc_flops(call->desc) < 200e3 ? 1 : call->device->threads;
 }
 
-static void run_dnnl(const ts_call *call, const ts_dnnl *op, const ts_dnnl_operands *operands)
+/* By fewer products or by oneDNN, whose matrix products the former are of. */
+static void run_planned(const ts_call *call, const plan *p, const ts_dnnl_operands *operands)
 {
-    if (!ts_dnnl_run(op, operands, call->scratch))
+    if (!(p->winograd ? ts_winograd_run(p->winograd, operands, call->scratch)
+                      : ts_dnnl_run(p->op, operands, call->scratch)))
         ts_device_fail(call->device, "oneDNN %s failed in %s (%s)", ts_dnnl_version(), ts_ops[call->desc->op].name,
-                       ts_dnnl_implementation(op));
+                       p->winograd ? "sgemm" : ts_dnnl_implementation(p->op));
 }
 
 static const void *bias_of(const ts_call *call)
@@ -150,8 +160,8 @@ static void conv(const ts_call *call)
         run_wide(call, p->wide);
     else if (p->thin)
         ts_thin_forward(&p->shape, call->out[0], o.x, o.w, o.bias, threads_of(call));
-    else if (p->op)
-        run_dnnl(call, p->op, &o);
+    else if (p->op || p->winograd)
+        run_planned(call, p, &o);
     else
         ts_ref_kernel(TS_OP_conv, false)->run(call);
 }
@@ -199,11 +209,11 @@ static void conv_transpose(const ts_call *call)
         ts_thin_data(&p->shape, call->out[0], o.y, o.w, bias, call->scratch, threads_of(call));
         return;
     }
-    if (!p->op) {
+    if (!p->op && !p->winograd) {
         ts_ref_kernel(TS_OP_conv_transpose, false)->run(call);
         return;
     }
-    run_dnnl(call, p->op, &o);
+    run_planned(call, p, &o);
     if (bias)
         add_bias(call, bias);
 }
@@ -230,8 +240,8 @@ static void conv_dw(const ts_call *call)
         run_wide(call, p->wide);
     else if (p->thin)
         ts_thin_weights(&p->shape, call->out[0], o.x, o.y, call->scratch, threads_of(call));
-    else if (p->op)
-        run_dnnl(call, p->op, &o);
+    else if (p->op || p->winograd)
+        run_planned(call, p, &o);
     else
         ts_ref_kernel(TS_OP_conv_dw, false)->run(call);
 }

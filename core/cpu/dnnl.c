@@ -457,3 +457,9 @@ bool ts_dnnl_run(const ts_dnnl *op, const ts_dnnl_operands *o, void *scratch)
         return false;
     return dnnl_stream_wait(op->stream) == dnnl_success;
 }
+
+bool ts_dnnl_gemm(const ts_dnnl_gemm_shape *s, const float *a, const float *b, float *c)
+{
+    return dnnl_sgemm(s->trans_a ? 'T' : 'N', s->trans_b ? 'T' : 'N', s->M, s->N, s->K, 1, a, s->lda, b, s->ldb,
+                      s->add ? 1 : 0, c, s->ldc) == dnnl_success;
+}

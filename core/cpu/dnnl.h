@@ -69,4 +69,12 @@ typedef struct {
 /* False where the library failed. */
 bool ts_dnnl_run(const ts_dnnl *op, const ts_dnnl_operands *operands, void *scratch);
 
+/* c [M, N] = op(a) op(b), or += where `add`, of f32, row-major with rows ld apart. In a parallel region: on the calling
+ * thread alone. False where the library failed. Thread: any. */
+typedef struct {
+    int64_t M, N, K, lda, ldb, ldc;
+    bool trans_a, trans_b, add;
+} ts_dnnl_gemm_shape;
+bool ts_dnnl_gemm(const ts_dnnl_gemm_shape *shape, const float *a, const float *b, float *c);
+
 #endif

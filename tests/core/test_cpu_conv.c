@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/cpu/thin.h"
+#include "core/cpu/winograd.h"
 #include "core/device.h"
 #include "core/memory.h"
 #include "core/random.h"
@@ -219,6 +220,184 @@ Test(core_cpu_conv, few_channels_do_not_depend_on_threads)
         check_and_free((unsigned char *)first, bytes_of(&d));
         for (int i = 0; i < 3; i++)
             free(in[i]);
+    }
+}
+
+/* ---- fewer products ---- */
+
+/* 3 taps along one axis or both, and whatever padding, dilation and sizes. */
+static ts_dnnl_conv drawn_three_taps(void)
+{
+    static const int64_t channels[] = {16, 32, 48};
+    ts_dnnl_conv g = {.B = draw(16, 20), .groups = 1, .C = channels[draw(0, 2)], .O = channels[draw(0, 2)]};
+    int64_t size[2], taps[2] = {draw(0, 2) ? 3 : 1, 3}, out[2];
+    for (int i = 0; i < 2; i++) {
+        g.stride[i] = 1;
+        g.dilation[i] = draw(1, 4);
+        g.pad[i] = draw(0, 9);
+        const int64_t reach = g.dilation[i] * (taps[i] - 1) + 1, after = draw(0, 9);
+        size[i] = draw(4, 14);
+        if (size[i] + g.pad[i] + after < reach + 3)
+            size[i] = reach + 3;
+        out[i] = size[i] + g.pad[i] + after - reach + 1;
+    }
+    const int turned = (int)draw(0, 1);
+    g.H = size[turned], g.W = size[!turned], g.P = out[turned], g.Q = out[!turned];
+    g.R = taps[turned], g.S = taps[!turned];
+    if (turned) {
+        const int64_t pad = g.pad[0], dilation = g.dilation[0];
+        g.pad[0] = g.pad[1], g.dilation[0] = g.dilation[1];
+        g.pad[1] = pad, g.dilation[1] = dilation;
+    }
+    return g;
+}
+
+Test(core_cpu_conv, fewer_products_agree_with_ref)
+{
+    ts_device *device;
+    int square = 0;
+    setenv("TESSERA_WINOGRAD", "always", 1);
+    cr_assert_eq(ts_device_open("cpu", 2, &device, NULL), TS_OK);
+    for (int i = 0; i < SHAPES; i++) {
+        const ts_dnnl_pass pass = (ts_dnnl_pass)(i % 3);
+        const ts_dnnl_conv g = drawn_three_taps();
+        const ts_desc d = desc_of(&g, pass, i % 2);
+        const bool both = g.R == 3 && g.S == 3;
+        cr_assert(ts_winograd_fits(&g, pass));
+        square += both;
+        const double worst = difference(device, &d);
+        cr_expect_leq(worst, both ? 2e-5 : 5e-6, "%s, x %s y %s, kernel %lldx%lld, dilation %lld, %lld: off by %g",
+                      ts_ops[d.op].name, ts_shape_print(ts_shape_of(g.B, g.H, g.W, g.C)).text,
+                      ts_shape_print(ts_shape_of(g.B, g.P, g.Q, g.O)).text, (long long)g.R, (long long)g.S,
+                      (long long)g.dilation[0], (long long)g.dilation[1], worst);
+    }
+    cr_assert(square >= SHAPES / 3 && square <= 5 * SHAPES / 6);
+    ts_device_close(device);
+}
+
+/* A layer of so many channels, as the models have them: T2M-GPT's residual blocks, the classic VQ-VAE's. */
+static ts_dnnl_conv layer(int64_t B, int64_t H, int64_t W, int64_t channels, int64_t dilation)
+{
+    const bool both = H > 1;
+    return (ts_dnnl_conv){.B = B,
+                          .H = H,
+                          .W = W,
+                          .C = channels,
+                          .P = H,
+                          .Q = W,
+                          .O = channels,
+                          .R = both ? 3 : 1,
+                          .S = 3,
+                          .groups = 1,
+                          .stride = {1, 1},
+                          .pad = {both ? dilation : 0, dilation},
+                          .dilation = {both ? dilation : 1, dilation}};
+}
+
+/* Root mean square of the error of a kernel, of that of the true result (f64's). */
+static double error_of(ts_device *device, const ts_desc *d, const double *right, void *const *in)
+{
+    float *out = run(ts_cpu_kernel(d->op), device, d, in);
+    double error = 0, scale = 0;
+    for (int64_t i = 0; i < ts_shape_count(d->out[0].shape); i++) {
+        error += ((double)out[i] - right[i]) * ((double)out[i] - right[i]);
+        scale += right[i] * right[i];
+    }
+    check_and_free((unsigned char *)out, bytes_of(d));
+    return sqrt(error / scale);
+}
+
+static double *widened(const float *x, ts_shape shape)
+{
+    const int64_t n = ts_shape_count(shape);
+    double *wide = malloc((size_t)n * sizeof *wide);
+    for (int64_t i = 0; i < n; i++)
+        wide[i] = (double)x[i];
+    return wide;
+}
+
+static double *true_result(const ts_desc *d, void *const *in)
+{
+    ts_desc wide = *d;
+    double *out = malloc((size_t)ts_shape_count(d->out[0].shape) * sizeof *out), *operands[2];
+    for (int i = 0; i < 2; i++) {
+        wide.in[i].dtype = TS_F64;
+        operands[i] = widened(in[i], d->in[i].shape);
+    }
+    wide.out[0].dtype = TS_F64;
+    const ts_call call = {.desc = &wide, .in = (void *[]){operands[0], operands[1]}, .out = (void *[]){out}};
+    ts_ref_kernel(d->op, true)->run(&call);
+    free(operands[0]);
+    free(operands[1]);
+    return out;
+}
+
+/* The bound under which fewer products are the default: the error is that of a few more f32 roundings. */
+Test(core_cpu_conv, fewer_products_are_nearly_as_exact)
+{
+    const ts_dnnl_conv line = layer(16, 1, 32, 128, 1), dilated = layer(16, 1, 32, 128, 3),
+                       square = layer(4, 8, 8, 128, 1);
+    const ts_dnnl_conv *const layers[] = {&line, &dilated, &square};
+    ts_device *device;
+    cr_assert_eq(ts_device_open("cpu", 2, &device, NULL), TS_OK);
+    for (int i = 0; i < 9; i++) {
+        const ts_dnnl_pass pass = (ts_dnnl_pass)(i % 3);
+        const ts_desc d = desc_of(layers[i / 3], pass, false);
+        void *in[2] = {numbers(d.in[0].shape), numbers(d.in[1].shape)};
+        double *right = true_result(&d, in);
+        setenv("TESSERA_WINOGRAD", "0", 1);
+        cr_expect(!ts_winograd_fits(layers[i / 3], pass));
+        const double direct = error_of(device, &d, right, in);
+        setenv("TESSERA_WINOGRAD", "always", 1);
+        cr_expect(ts_winograd_fits(layers[i / 3], pass));
+        const double fewer = error_of(device, &d, right, in);
+        cr_log_info("%s of layer %d: %.2e, direct %.2e", ts_ops[d.op].name, i / 3, fewer, direct);
+        cr_expect(fewer > 0 && fewer <= (i / 3 == 2 ? 4e-6 : 1.2e-6), "%s of layer %d: %g, direct %g",
+                  ts_ops[d.op].name, i / 3, fewer, direct);
+        free(right);
+        free(in[0]);
+        free(in[1]);
+    }
+    ts_device_close(device);
+}
+
+/* Where they pay, by default: many channels, and tiles that do not hang over the edges. */
+Test(core_cpu_conv, fewer_products_where_they_pay)
+{
+    const struct {
+        ts_dnnl_conv g;
+        bool pays;
+    } cases[] = {
+        {layer(128, 1, 32, 512, 1), true}, {layer(128, 1, 32, 512, 9), true},  {layer(256, 8, 8, 128, 1), true},
+        {layer(256, 8, 8, 32, 1), false},  {layer(128, 1, 16, 512, 9), false}, {layer(1, 1, 64, 512, 1), false},
+    };
+    unsetenv("TESSERA_WINOGRAD");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        cr_expect_eq(ts_winograd_fits(&cases[i].g, TS_DNNL_FORWARD), cases[i].pays, "layer %d", (int)i);
+}
+
+/* Passes over images give the same bits on 1, 2 and 3 threads; a weight gradient the same ones each time. */
+Test(core_cpu_conv, fewer_products_are_repeatable)
+{
+    const ts_dnnl_conv g = layer(40, 8, 9, 32, 1);
+    setenv("TESSERA_WINOGRAD", "always", 1);
+    for (int i = 0; i < 6; i++) {
+        const ts_dnnl_pass pass = (ts_dnnl_pass)(i % 3);
+        const ts_desc d = desc_of(&g, pass, true);
+        void *in[3] = {numbers(d.in[0].shape), numbers(d.in[1].shape), numbers(d.in[2].shape)};
+        float *out[2];
+        for (int k = 0; k < 2; k++) {
+            ts_device *device;
+            const int threads = pass == TS_DNNL_BACKWARD_WEIGHTS ? 1 + i / 3 : 1 + k + i / 3;
+            cr_assert_eq(ts_device_open("cpu", threads, &device, NULL), TS_OK);
+            out[k] = run(ts_cpu_kernel(d.op), device, &d, in);
+            ts_device_close(device);
+        }
+        cr_expect_eq(memcmp(out[0], out[1], bytes_of(&d)), 0, "%s differs", ts_ops[d.op].name);
+        for (int k = 0; k < 2; k++)
+            check_and_free((unsigned char *)out[k], bytes_of(&d));
+        for (int k = 0; k < 3; k++)
+            free(in[k]);
     }
 }
 
