@@ -334,7 +334,7 @@ static void transform_some(const ts_winograd *w, float *to, const float *weights
     const bool turned = w->pass == TS_DNNL_FORWARD;
     move_fn *read = is_square(w) ? read_weights_2 : read_weights_1;
     for (int64_t i = 0; i < LANES; i++) {
-        float *from[MOST], *at[MOST];
+        float *from[MOST] = {NULL}, *at[MOST] = {NULL};
         find_weights(w, weights, o + i, from);
         find_rows(at, turned ? own : to, w->products, turned ? LANES : w->O, turned ? i : o + i, w->C);
         read(at, (const float *const *)from, NULL, w->C);
@@ -357,7 +357,7 @@ static void transform_tiles(const ts_winograd *w, float *to, const float *image,
     move_fn *read =
         results ? (is_square(w) ? read_results_2 : read_results_1) : (is_square(w) ? read_tile_2 : read_tile_1);
     for (int64_t t = 0; t < count; t++) {
-        float *from[MOST], *at[MOST];
+        float *from[MOST] = {NULL}, *at[MOST] = {NULL};
         find_places(w, first + t, results, image, channels, from);
         find_rows(at, to, w->products, w->block, t, channels);
         read(at, (const float *const *)from, NULL, channels);
@@ -386,7 +386,7 @@ static bool pass_block(const ts_winograd *w, const float *weights, float *own, c
     if (!multiply_tiles(w, results, own, weights, count))
         return false;
     for (int64_t t = 0; t < count; t++) {
-        float *rows[MOST], *at[MOST];
+        float *rows[MOST] = {NULL}, *at[MOST] = {NULL};
         find_rows(rows, results, w->products, w->block, t, w->out_channels);
         find_places(w, first + t, true, to, w->out_channels, at);
         make(at, (const float *const *)rows, bias, w->out_channels);
@@ -444,7 +444,7 @@ static void finish_weights(const ts_winograd *w, float *weights, float *sums, in
     move_fn *make = is_square(w) ? make_weights_2 : make_weights_1;
 #pragma omp parallel for schedule(static) num_threads(w->threads)
     for (int64_t o = 0; o < w->O; o++) {
-        float *from[MOST], *at[MOST];
+        float *from[MOST] = {NULL}, *at[MOST] = {NULL};
         find_rows(from, sums, w->products, w->O, o, w->C);
         find_weights(w, weights, o, at);
         for (int i = 0; i < w->products; i++)
