@@ -158,6 +158,22 @@ def compare(program, name, quantizer, module, folder):
     return good
 
 
+def from_checkpoint(program, folder):
+    """docs/interop.md: a checkpoint read with h5py; the same weights as an export under our own names, minus codes by statistics."""
+    checkpoint = trained(program, QUANTIZERS[3][1], folder)[1]
+    run(program, "export", checkpoint, "-o", os.path.join(folder, "own"), "--names", "own", "--state")
+    weights = {}
+    with h5py.File(checkpoint) as f:
+        for part in ("model", "state"):
+            f[part].visititems(lambda name, d: weights.update({name: d[()]}) if isinstance(d, h5py.Dataset) else None)
+        config = f.attrs["config"].decode()
+    theirs = load_file(os.path.join(folder, "own", "model.safetensors"))
+    good = "quantizer:" in config and len(theirs) > 12
+    good &= all(name in weights and (np.squeeze(weights[name]) == np.squeeze(t.numpy())).all() for name, t in theirs.items())
+    print("checkpoint       " + (f"h5py reads {len(theirs)} tensors as exported" if good else "DIFFERENT"))
+    return good
+
+
 def texts(program, folder):
     """Names, shapes and metadata, read by the format's own implementation."""
     out = trained(program, QUANTIZERS[0][1], folder)[2]
@@ -211,6 +227,9 @@ def main():
         good = texts(program, folder) and refusals(program, folder)
     if MISSING:
         print(f"skipped: lucidrains' modules ({MISSING})")
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            good &= from_checkpoint(program, folder)
     for name, quantizer, module in [] if MISSING else QUANTIZERS:
         with tempfile.TemporaryDirectory() as folder:
             good &= compare(program, name, quantizer, module, folder)
