@@ -50,7 +50,7 @@ def run_torch(args, name, options):
 def contestants(args, name):
     """label -> a function that runs it once"""
     entries = {"Tessera": lambda: run_tessera(args, name)}
-    for search in [] if args.no_torch else ["matmul"] if name == "fsq" else ["matmul", "cdist"]:
+    for search in [] if args.no_torch else ["matmul"] if name == "fsq" else ["matmul", "cdist", "one_hot"]:
         for compiled in (False, True) if args.compile else (False,):
             options = ["--search", search] + ["--compile"] * compiled
             label = "torch" if name == "fsq" else f"torch, {search}"

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """PyTorch's side of quantizers.py: times one quantizer by itself and prints one JSON line.
 
-  torch_quantizers.py finite_scalar|vector_ema TOKENS DIM CODES [--search matmul|cdist] [--compile] [--device cuda] ...
+  torch_quantizers.py finite_scalar|vector_ema TOKENS DIM CODES [--search matmul|cdist|one_hot] [--compile] ...
 
 finite_scalar, levels [8, 5, 5, 5]: codes, ids, perplexity from counts, and the gradient of z. vector_ema: the nearest code of each
-token by the matrix of all distances, from a product or from torch.cdist, and the update of the codebook with index_add.
+token by the matrix of all distances, from a product or from torch.cdist, and the update of the codebook with index_add. one_hot is how
+the published modules (zalando's notebook, T2M-GPT) write it: the product, and a matrix of tokens x codes whose products count and sum.
 """
 
 import argparse
@@ -26,6 +27,11 @@ def by_distance(x, code):
     return torch.cdist(x, code).argmin(1)
 
 
+def by_one_hot(book, x, ids):
+    chosen = torch.zeros(len(x), len(book._ema_w), device=x.device).scatter_(1, ids.unsqueeze(1), 1)
+    book.move(chosen.sum(0), chosen.t() @ x)
+
+
 def step_of(args):
     if args.kind == "finite_scalar":
         quantizer = FiniteScalar([8, 5, 5, 5]).to(args.device)
@@ -40,12 +46,13 @@ def step_of(args):
 
         return gridded
     book, x = MovingCodebook(args.codes, args.dim).to(args.device), torch.randn(args.tokens, args.dim, device=args.device)
-    search = {"matmul": nearest, "cdist": by_distance}[args.search]
+    search = by_distance if args.search == "cdist" else nearest
+    update = by_one_hot if args.search == "one_hot" else MovingCodebook.update
 
     @torch.no_grad()
     def moved():
         ids = search(x, book._embedding.weight)
-        book.update(x, ids)
+        update(book, x, ids)
         return ids
 
     return moved
@@ -76,7 +83,7 @@ def main():
     ap.add_argument("kind", choices=["finite_scalar", "vector_ema"])
     for name in ("tokens", "dim", "codes"):
         ap.add_argument(name, type=int)
-    ap.add_argument("--search", default="matmul", choices=["matmul", "cdist"])
+    ap.add_argument("--search", default="matmul", choices=["matmul", "cdist", "one_hot"])
     ap.add_argument("--compile", action="store_true")
     ap.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     ap.add_argument("--threads", type=int, default=2)

@@ -91,13 +91,18 @@ class MovingCodebook(nn.Module):
         self.register_buffer("_ema_w", self._embedding.weight.clone())
         self.register_buffer("_ema_cluster_size", torch.ones(codes))
 
-    @torch.no_grad()
     def update(self, x, ids):
+        code = self._embedding.weight
+        self.move(counts(ids, len(code)), torch.zeros_like(code).index_add_(0, ids, x))
+
+    @torch.no_grad()
+    def move(self, count, rows):
+        """To the averages after a batch: how many rows each code got, and their sums."""
         code, n, w = self._embedding.weight, self._ema_cluster_size, self._ema_w
-        n.mul_(self.decay).add_(counts(ids, len(code)), alpha=1 - self.decay)
+        n.mul_(self.decay).add_(count, alpha=1 - self.decay)
         total = n.sum()
         n.copy_((n + self.eps) / (total + len(code) * self.eps) * total)
-        w.mul_(self.decay).add_(torch.zeros_like(code).index_add_(0, ids, x), alpha=1 - self.decay)
+        w.mul_(self.decay).add_(rows, alpha=1 - self.decay)
         code.copy_(w / n.unsqueeze(1))
 
     def forward(self, x):
@@ -105,7 +110,8 @@ class MovingCodebook(nn.Module):
             ids = nearest(x, self._embedding.weight)
             q = F.embedding(ids, self._embedding.weight)
         if self.training:
-            self.update(x.detach(), ids)
+            with torch.no_grad():
+                self.update(x.detach(), ids)
         return x + (q - x).detach(), ids, self.beta * F.mse_loss(q, x), perplexity(ids, len(self._ema_cluster_size))
 
 
