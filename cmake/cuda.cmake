@@ -21,7 +21,7 @@ if(TESSERA_CUDA)
     target_compile_options(tessera-cuda PRIVATE -fvisibility=hidden
         $<$<COMPILE_LANGUAGE:CUDA>:-Xptxas=-v --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers,-fvisibility=hidden>)
     # As on the CPU a product is rounded before it is added, so that a number lies on the same side of an FSQ boundary.
-    foreach(family elementwise reduce index resample random optim surrogate fsq)
+    foreach(family elementwise chain reduce index resample random optim surrogate fsq)
         set_source_files_properties(core/cuda/${family}.cu PROPERTIES COMPILE_OPTIONS --fmad=false)
     endforeach()
     target_link_libraries(tessera-cuda PRIVATE CUDA::cudart_static CUDA::cublasLt ${CUDNN_LIBRARY} m)

@@ -12,6 +12,17 @@ const ts_op_info ts_ops[TS_OP_COUNT] = {
 #undef REF
 };
 
+bool ts_op_chains(ts_op op)
+{
+    switch (op) {
+#define CASE(name) case TS_OP_##name:
+        TS_CHAIN_ONE(CASE) TS_CHAIN_SLOPE(CASE) TS_CHAIN_TWO(CASE) case TS_OP_where : return true;
+#undef CASE
+    default:
+        return false;
+    }
+}
+
 static double count_of(const ts_type *t)
 {
     return ts_type_present(t) ? (double)ts_shape_count(t->shape) : 0;
@@ -45,6 +56,8 @@ double ts_desc_flops(const ts_desc *d)
         return 4 * count_of(a) * (double)d->in[1].shape.dim[d->in[1].shape.rank - 2];
     case TS_OP_attention_dx:
         return 10 * count_of(a) * (double)d->in[1].shape.dim[d->in[1].shape.rank - 2];
+    case TS_OP_chain:
+        return count_of(&d->out[0]) * d->attr.chain.count;
     default:
         return count_of(a);
     }

@@ -4,7 +4,7 @@
 
 #include "core/tensor.h"
 
-enum { TS_MAX_IN = 8, TS_MAX_OUT = 3, TS_MAX_LEVELS = 16 };
+enum { TS_MAX_IN = 8, TS_MAX_OUT = 3, TS_MAX_LEVELS = 16, TS_CHAIN_STEPS = 16, TS_CHAIN_SLOTS = 10 };
 #define VARIADIC TS_MAX_IN
 
 typedef enum {
@@ -46,6 +46,14 @@ typedef struct {
     ts_fsq_bound bound;
     bool hard_clamp; /* clamp to [-1, 1] instead of tanh */
 } ts_fsq_opts;
+
+/* One op of a chain: it reads slots and writes one. Where it gives a result of the chain, that is stored at once. */
+typedef struct {
+    uint8_t op; /* a ts_op that ts_op_chains */
+    uint8_t in[3], out;
+    int8_t result; /* -1: none */
+    double a, b;   /* as in ts_attr.scalar */
+} ts_chain_step;
 
 /* What an op is told beside its operands. A member per family; the rest is zero, so that two can be compared as bytes.
  */
@@ -99,6 +107,12 @@ typedef union {
         uint64_t stream; /* hash of the scope path */
         int64_t below;   /* random_index: in [0, below) */
     } random;
+    struct {
+        int count;               /* steps */
+        int slots;               /* in all; the first ones hold the operands when it begins */
+        int64_t each[TS_MAX_IN]; /* element i of the result reads element (i / each) mod size of the operand */
+        ts_chain_step step[TS_CHAIN_STEPS];
+    } chain;
 } ts_attr;
 
 /* dtype and shape; rank -1 is an absent operand. */
@@ -118,6 +132,47 @@ typedef struct {
     int in_count, out_count;
     ts_type in[TS_MAX_IN], out[TS_MAX_OUT];
 } ts_desc;
+
+/* Elementwise ops of which a chain can be made, by their operands: x with the scalars a and b; dy and x, the same; two.
+ * Beside these: where. */
+#define TS_CHAIN_ONE(X)                                                                                                \
+    X(affine)                                                                                                          \
+    X(square)                                                                                                          \
+    X(sqrt)                                                                                                            \
+    X(exp)                                                                                                             \
+    X(log)                                                                                                             \
+    X(abs)                                                                                                             \
+    X(smooth_abs)                                                                                                      \
+    X(clamp)                                                                                                           \
+    X(relu)                                                                                                            \
+    X(leaky_relu)                                                                                                      \
+    X(elu)                                                                                                             \
+    X(silu)                                                                                                            \
+    X(gelu)                                                                                                            \
+    X(gelu_tanh)                                                                                                       \
+    X(tanh)                                                                                                            \
+    X(sigmoid)                                                                                                         \
+    X(softplus)
+#define TS_CHAIN_SLOPE(X)                                                                                              \
+    X(clamp_dx)                                                                                                        \
+    X(relu_dx)                                                                                                         \
+    X(leaky_relu_dx)                                                                                                   \
+    X(elu_dx)                                                                                                          \
+    X(silu_dx)                                                                                                         \
+    X(gelu_dx)                                                                                                         \
+    X(gelu_tanh_dx)                                                                                                    \
+    X(tanh_dx)                                                                                                         \
+    X(sigmoid_dx)
+#define TS_CHAIN_TWO(X)                                                                                                \
+    X(add)                                                                                                             \
+    X(subtract)                                                                                                        \
+    X(mul)                                                                                                             \
+    X(div)                                                                                                             \
+    X(maximum)                                                                                                         \
+    X(minimum)                                                                                                         \
+    X(greater)
+
+bool ts_op_chains(ts_op op);
 
 struct ts_device;
 

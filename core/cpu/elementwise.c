@@ -1,7 +1,8 @@
 /* Elementwise passes, vectorised and split over threads in fixed blocks. What is fast: operands of one shape, and
  * beside a full one a scalar, a last-axis row (a bias) or a column (a mask). Every other broadcast goes to the
- * reference loop. */
+ * reference loop. A chain goes block by block through the loops of its ops. */
 #include <stdint.h>
+#include <string.h>
 
 #include "core/cpu/simd.h"
 #include "core/cpu/vmath.h"
@@ -167,3 +168,132 @@ SLOPE(relu_dx, x > 0 ? 1.0f : 0.0f) /* of the result, as the next */
 SLOPE(tanh_dx, 1.0f - x * x)
 SLOPE(silu_dx, silu_slope(x))
 SLOPE(gelu_dx, gelu_slope(x))
+
+/* ---- a chain ---- */
+
+enum { CHAIN_BLOCK = 1024 }; /* elements: what the steps hand on stays in the first-level cache */
+
+/* What a slot holds for the block at hand: a float for every element, or one for all. */
+typedef struct {
+    const float *at[TS_CHAIN_SLOTS];
+    bool scalar[TS_CHAIN_SLOTS];
+} slots;
+
+/* An op without a loop of its own goes through the reference's, as it does outside of a chain. */
+static void reference_step(const ts_call *call, const ts_chain_step *s, float *y, const slots *v, int64_t n)
+{
+    ts_desc d = {.op = (ts_op)s->op, .in_count = ts_ops[s->op].max_in, .out_count = 1};
+    void *in[3];
+    d.attr.scalar.a = s->a;
+    d.attr.scalar.b = s->b;
+    d.out[0] = (ts_type){TS_F32, ts_shape_of(n)};
+    for (int k = 0; k < d.in_count; k++) {
+        in[k] = (void *)(uintptr_t)v->at[s->in[k]];
+        d.in[k] = (ts_type){TS_F32, v->scalar[s->in[k]] ? ts_shape_of() : ts_shape_of(n)};
+    }
+    ts_ref_kernel(d.op, false)->run(&(ts_call){.desc = &d, .device = call->device, .in = in, .out = (void *[]){y}});
+}
+
+static void run_step(const ts_call *call, const ts_chain_step *s, float *y, const slots *v, int64_t n)
+{
+    const float *x = v->at[s->in[0]], *u = v->at[s->in[1]];
+    switch (s->op) {
+#define TWO_STEP(op)                                                                                                   \
+    case TS_OP_##op:                                                                                                   \
+        op##_row(y, x, u, n, v->scalar[s->in[0]], v->scalar[s->in[1]]);                                                \
+        break;
+#define ONE_STEP(op)                                                                                                   \
+    case TS_OP_##op:                                                                                                   \
+        op##_block(y, x, n, (float)s->a, (float)s->b);                                                                 \
+        break;
+#define SLOPE_STEP(op)                                                                                                 \
+    case TS_OP_##op:                                                                                                   \
+        op##_block(y, x, u, n);                                                                                        \
+        break;
+        TWO_STEP(add)
+        TWO_STEP(subtract)
+        TWO_STEP(mul)
+        ONE_STEP(affine)
+        ONE_STEP(relu)
+        ONE_STEP(tanh)
+        ONE_STEP(silu)
+        ONE_STEP(gelu)
+        SLOPE_STEP(relu_dx)
+        SLOPE_STEP(tanh_dx)
+        SLOPE_STEP(silu_dx)
+        SLOPE_STEP(gelu_dx)
+    default:
+        reference_step(call, s, y, v, n);
+    }
+}
+
+/* Is operand k still read when the result that lies in its memory has been written? */
+static bool is_overwritten(const ts_call *call, int k)
+{
+    int written = TS_CHAIN_STEPS, read = -1;
+    bool holds = true; /* the slot has the operand yet */
+    for (int i = 0; i < call->desc->attr.chain.count; i++) {
+        const ts_chain_step *s = &call->desc->attr.chain.step[i];
+        for (int j = 0; j < ts_ops[s->op].max_in; j++)
+            read = holds && s->in[j] == k ? i : read;
+        holds = holds && s->out != k;
+        if (s->result >= 0 && call->out[s->result] == call->in[k])
+            written = i;
+    }
+    return read > written;
+}
+
+/* Elements first ... first + n of operand k: where they lie, or laid out in `room`. */
+static void find_operand(const ts_call *call, int k, int64_t first, int64_t n, float *room, slots *v)
+{
+    const int64_t size = ts_shape_count(call->desc->in[k].shape), each = call->desc->attr.chain.each[k];
+    const float *from = call->in[k];
+    const bool whole = size == ts_shape_count(call->desc->out[0].shape);
+    v->scalar[k] = size == 1 && !whole;
+    v->at[k] = room;
+    if (whole && is_overwritten(call, k)) {
+        memcpy(room, from + first, (size_t)n * sizeof *room);
+    } else if (whole) {
+        v->at[k] = from + first;
+    } else if (size == 1) {
+        v->at[k] = from;
+    } else if (each == 1) { /* a row again and again */
+        for (int64_t i = 0, run; i < n; i += run) {
+            const int64_t at = (first + i) % size;
+            run = size - at < n - i ? size - at : n - i;
+            memcpy(room + i, from + at, (size_t)run * sizeof *room);
+        }
+    } else { /* a number for each row */
+        for (int64_t i = 0, run; i < n; i += run) {
+            const float x = from[(first + i) / each % size];
+            run = each - (first + i) % each;
+            for (int64_t j = i; j < i + run && j < n; j++)
+                room[j] = x;
+        }
+    }
+}
+
+static void run_block(const ts_call *call, int64_t first, int64_t n)
+{
+    _Alignas(64) float room[TS_CHAIN_SLOTS][CHAIN_BLOCK];
+    slots v = {.at = {NULL}};
+    for (int k = 0; k < call->desc->in_count; k++)
+        find_operand(call, k, first, n, room[k], &v);
+    for (int i = 0; i < call->desc->attr.chain.count; i++) {
+        const ts_chain_step *s = &call->desc->attr.chain.step[i];
+        float *y = s->result >= 0 ? (float *)call->out[s->result] + first : room[s->out];
+        run_step(call, s, y, &v, n);
+        v.at[s->out] = y;
+        v.scalar[s->out] = false;
+    }
+}
+
+static void chain_run(const ts_call *call)
+{
+    const int64_t total = ts_shape_count(call->desc->out[0].shape);
+#pragma omp parallel for schedule(static) num_threads(ts_cpu_threads(call, total))
+    for (int64_t first = 0; first < total; first += CHAIN_BLOCK)
+        run_block(call, first, total - first < CHAIN_BLOCK ? total - first : CHAIN_BLOCK);
+}
+
+const ts_kernel ts_cpu_chain = {.name = "simd", .accepts = is_f32, .run = chain_run};

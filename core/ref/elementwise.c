@@ -18,18 +18,21 @@ static int64_t broadcast_offset(ts_shape result, ts_shape shape, int64_t i)
     return offset;
 }
 
+/* What an op does to an element is a function, <op>_at, which the op and a chain share. */
 #define TWO(op, expression)                                                                                            \
+    static inline real op##_at(real a, real b)                                                                         \
+    {                                                                                                                  \
+        return (expression);                                                                                           \
+    }                                                                                                                  \
     void REF(op)(const ts_call *call)                                                                                  \
     {                                                                                                                  \
         const ts_desc *d = call->desc;                                                                                 \
         const real *pa = call->in[0], *pb = call->in[1];                                                               \
         real *y = call->out[0];                                                                                        \
         int64_t n = ts_shape_count(d->out[0].shape);                                                                   \
-        for (int64_t i = 0; i < n; i++) {                                                                              \
-            real a = pa[broadcast_offset(d->out[0].shape, d->in[0].shape, i)];                                         \
-            real b = pb[broadcast_offset(d->out[0].shape, d->in[1].shape, i)];                                         \
-            y[i] = (expression);                                                                                       \
-        }                                                                                                              \
+        for (int64_t i = 0; i < n; i++)                                                                                \
+            y[i] = op##_at(pa[broadcast_offset(d->out[0].shape, d->in[0].shape, i)],                                   \
+                           pb[broadcast_offset(d->out[0].shape, d->in[1].shape, i)]);                                  \
     }
 
 TWO(add, a + b)
@@ -39,6 +42,8 @@ TWO(div, a / b)
 TWO(maximum, a >= b ? a : b)
 TWO(minimum, a <= b ? a : b)
 TWO(greater, a > b ? 1 : 0)
+
+#define CHOSEN(condition, a, b) ((condition) != 0 ? (a) : (b))
 
 #define WHERE(name, type)                                                                                              \
     static void name(const ts_call *call)                                                                              \
@@ -50,9 +55,9 @@ TWO(greater, a > b ? 1 : 0)
         ts_shape shape = d->out[0].shape;                                                                              \
         int64_t n = ts_shape_count(shape);                                                                             \
         for (int64_t i = 0; i < n; i++)                                                                                \
-            y[i] = condition[broadcast_offset(shape, d->in[0].shape, i)] != 0                                          \
-                       ? a[broadcast_offset(shape, d->in[1].shape, i)]                                                 \
-                       : b[broadcast_offset(shape, d->in[2].shape, i)];                                                \
+            y[i] =                                                                                                     \
+                CHOSEN(condition[broadcast_offset(shape, d->in[0].shape, i)],                                          \
+                       a[broadcast_offset(shape, d->in[1].shape, i)], b[broadcast_offset(shape, d->in[2].shape, i)]);  \
     }
 
 WHERE(where_real, real)
@@ -65,17 +70,19 @@ void REF(where)(const ts_call *call)
 
 /* y = f(x), with a and b of the attributes */
 #define ONE(op, expression)                                                                                            \
+    static inline real op##_at(real x, real a, real b)                                                                 \
+    {                                                                                                                  \
+        (void)a, (void)b;                                                                                              \
+        return (real)(expression);                                                                                     \
+    }                                                                                                                  \
     void REF(op)(const ts_call *call)                                                                                  \
     {                                                                                                                  \
         const real *px = call->in[0];                                                                                  \
         real *y = call->out[0];                                                                                        \
         const real a = (real)call->desc->attr.scalar.a, b = (real)call->desc->attr.scalar.b;                           \
         int64_t n = ts_shape_count(call->desc->out[0].shape);                                                          \
-        (void)a, (void)b;                                                                                              \
-        for (int64_t i = 0; i < n; i++) {                                                                              \
-            real x = px[i];                                                                                            \
-            y[i] = (real)(expression);                                                                                 \
-        }                                                                                                              \
+        for (int64_t i = 0; i < n; i++)                                                                                \
+            y[i] = op##_at(px[i], a, b);                                                                               \
     }
 
 static double sigmoid(double x)
@@ -135,17 +142,19 @@ ONE(softplus, fmax((double)x, 0) + log1p(exp(-fabs((double)x))))
 
 /* dx = dy * f'(x), of the operand x or, where that is the simpler formula, of the result */
 #define SLOPE(op, expression)                                                                                          \
+    static inline real op##_at(real dy, real x, real a, real b)                                                        \
+    {                                                                                                                  \
+        (void)a, (void)b;                                                                                              \
+        return (real)((double)dy * (double)(expression));                                                              \
+    }                                                                                                                  \
     void REF(op)(const ts_call *call)                                                                                  \
     {                                                                                                                  \
         const real *dy = call->in[0], *px = call->in[1];                                                               \
         real *dx = call->out[0];                                                                                       \
         const real a = (real)call->desc->attr.scalar.a, b = (real)call->desc->attr.scalar.b;                           \
         int64_t n = ts_shape_count(call->desc->out[0].shape);                                                          \
-        (void)a, (void)b;                                                                                              \
-        for (int64_t i = 0; i < n; i++) {                                                                              \
-            real x = px[i];                                                                                            \
-            dx[i] = (real)((double)dy[i] * (double)(expression));                                                      \
-        }                                                                                                              \
+        for (int64_t i = 0; i < n; i++)                                                                                \
+            dx[i] = op##_at(dy[i], px[i], a, b);                                                                       \
     }
 
 SLOPE(clamp_dx, x >= a && x <= b ? 1 : 0)
@@ -206,6 +215,44 @@ void REF(cast)(const ts_call *call)
             break;
         default:
             ((uint8_t *)call->out[0])[i] = (uint8_t)to_integer(x, 0, UINT8_MAX);
+        }
+    }
+}
+
+static real step_at(const ts_chain_step *s, const real *slot)
+{
+    const real x = slot[s->in[0]], u = slot[s->in[1]], v = slot[s->in[2]], a = (real)s->a, b = (real)s->b;
+    switch (s->op) {
+#define TAKES_ONE(op)                                                                                                  \
+    case TS_OP_##op:                                                                                                   \
+        return op##_at(x, a, b);
+        TS_CHAIN_ONE(TAKES_ONE)
+#define TAKES_SLOPE(op)                                                                                                \
+    case TS_OP_##op:                                                                                                   \
+        return op##_at(x, u, a, b);
+        TS_CHAIN_SLOPE(TAKES_SLOPE)
+#define TAKES_TWO(op)                                                                                                  \
+    case TS_OP_##op:                                                                                                   \
+        return op##_at(x, u);
+        TS_CHAIN_TWO(TAKES_TWO)
+    default:
+        return CHOSEN(x, u, v);
+    }
+}
+
+void REF(chain)(const ts_call *call)
+{
+    const ts_desc *d = call->desc;
+    int64_t n = ts_shape_count(d->out[0].shape);
+    for (int64_t i = 0; i < n; i++) {
+        real slot[TS_CHAIN_SLOTS];
+        for (int k = 0; k < d->in_count; k++)
+            slot[k] = ((const real *)call->in[k])[i / d->attr.chain.each[k] % ts_shape_count(d->in[k].shape)];
+        for (int k = 0; k < d->attr.chain.count; k++) {
+            const ts_chain_step *s = &d->attr.chain.step[k];
+            slot[s->out] = step_at(s, slot);
+            if (s->result >= 0)
+                ((real *)call->out[s->result])[i] = slot[s->out];
         }
     }
 }

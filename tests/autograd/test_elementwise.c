@@ -129,6 +129,8 @@ TS_CASES(cast) = {{"to f64", 1, {NORMAL(2, 3, 5)}, cast_there_and_back, 0, NULL}
                   {"to i32", 1, {NORMAL(2, 3, 5)}, cast_to_i32, 0, NULL},
                   {0}};
 
+TS_TESTED_IN(chain, "autograd_fuse/random_graphs_keep_their_bits");
+
 /* At a tie the whole gradient goes to the first operand. */
 Test(autograd_elementwise, ties_go_to_the_first)
 {

@@ -1,6 +1,7 @@
 /* Paths of the CUDA kernels that the cases of tests/autograd do not reach: sizes beyond one grid, vectors and their
  * tails, repeated operands of every kind, memory that is not aligned. */
 #include <criterion/criterion.h>
+#include <string.h>
 
 #include "tests/cuda/direct.h"
 
@@ -62,6 +63,70 @@ Test(cuda_elementwise, bf16)
     };
     cases[5].desc.attr.scalar.a = 0.125;
     DIRECT_CHECK(cases);
+}
+
+/* y0 = gelu(a + row), y1 = y0 * column, kept to itself; y2 = where(mask, y1, scalar): two results, every way to read.
+ */
+static direct_case chain_of(const char *label, int64_t rows, int64_t width)
+{
+    direct_case c = DIRECT("", chain, 3e-7, F(rows, width), F(rows, width), F(width), F(rows, 1), F(rows, width), F());
+    c.label = label;
+    c.desc.out_count = 2;
+    c.desc.out[1] = c.desc.out[0];
+    c.desc.attr.chain.count = 4;
+    c.desc.attr.chain.slots = 5;
+    for (int k = 0; k < 5; k++)
+        c.desc.attr.chain.each[k] = k == 2 ? width : 1;
+    const ts_chain_step steps[] = {{TS_OP_add, {0, 1}, 0, -1, 0, 0},
+                                   {TS_OP_gelu, {0}, 1, 0, 0, 0},
+                                   {TS_OP_mul, {1, 2}, 2, -1, 0, 0},
+                                   {TS_OP_where, {3, 2, 4}, 3, 1, 0, 0}};
+    memcpy(c.desc.attr.chain.step, steps, sizeof steps);
+    return c;
+}
+
+Test(cuda_elementwise, chains)
+{
+    const direct_case cases[] = {chain_of("rows of a multiple of 4", 211, 64), chain_of("odd rows", 33, 263),
+                                 chain_of("rows of 2", 1000, 2), chain_of("fewer than four", 1, 3),
+                                 chain_of("beyond one grid", 700, 100)};
+    DIRECT_CHECK(cases);
+}
+
+/* Every op that a chain can be made of, after another one: what its own kernel gives, to the bit. */
+Test(cuda_elementwise, each_step_of_a_chain)
+{
+    int checked = 0;
+    direct_emulated();
+    for (int op = 1; op < TS_OP_COUNT; op++) {
+        if (!ts_op_chains((ts_op)op))
+            continue;
+        for (int vector = 0; vector < 2; vector++) {
+            const int64_t n = vector ? 1028 : 1027;
+            const int operands = ts_ops[op].max_in;
+            direct_case one = {.label = ts_ops[op].name,
+                               .desc = {.op = (ts_op)op, .in_count = operands, .out_count = 1}};
+            one.desc.out[0] = F(n);
+            for (int k = 0; k < operands; k++)
+                one.desc.in[k] = F(n);
+            direct_case chain = one;
+            one.desc.attr.scalar.a = 0.25;
+            one.desc.attr.scalar.b = 0.75;
+            chain.desc.op = TS_OP_chain;
+            chain.desc.attr.chain.count = 1;
+            chain.desc.attr.chain.slots = operands;
+            chain.desc.attr.chain.step[0] = (ts_chain_step){(uint8_t)op, {0, 1, 2}, 0, 0, 0.25, 0.75};
+            for (int k = 0; k < operands; k++)
+                chain.desc.attr.chain.each[k] = 1;
+            direct_result a = direct_run(&one, "cuda", 0, 3, false), b = direct_run(&chain, "cuda", 0, 3, false);
+            cr_expect_eq(memcmp(a.out[0], b.out[0], (size_t)n * sizeof(float)), 0, "%s of %lld differs in a chain",
+                         ts_ops[op].name, (long long)n);
+            direct_free(&one, &a);
+            direct_free(&chain, &b);
+            checked++;
+        }
+    }
+    cr_assert_geq(checked, 68);
 }
 
 Test(cuda_elementwise, every_cast)
