@@ -292,6 +292,21 @@ ts_desc ts_node_desc(const ts_graph *graph, const ts_node *node)
     return desc;
 }
 
+void ts_mark_needed(const ts_graph *g, bool *needed)
+{
+    for (int32_t i = 0; i < g->node_count; i++)
+        needed[i] = ts_ops[g->nodes[i].op].op_class == TS_CLASS_STATE;
+    for (int32_t v = 0; v < g->value_count; v++)
+        if (g->values[v].node >= 0 && (g->values[v].output_name || g->values[v].store))
+            needed[g->values[v].node] = true;
+    for (int32_t i = g->node_count - 1; i >= 0; i--)
+        for (int k = 0; needed[i] && k < g->nodes[i].in_count; k++) {
+            int32_t v = g->nodes[i].in[k];
+            if (v >= 0 && g->values[v].node >= 0)
+                needed[g->values[v].node] = true;
+        }
+}
+
 static size_t print_operands(const ts_graph *graph, const int32_t *ids, int count, char *text, size_t bytes)
 {
     size_t used = 0;
@@ -309,13 +324,25 @@ static size_t print_operands(const ts_graph *graph, const int32_t *ids, int coun
     return used < bytes ? used : bytes - 1;
 }
 
+/* What a chain does: "[add relu]" */
+static size_t print_steps(const ts_node *node, char *text, size_t bytes)
+{
+    size_t used = 0;
+    for (int i = 0; node->op == TS_OP_chain && i < node->attr.chain.count; i++)
+        used += (size_t)snprintf(text + used, bytes - used, "%s%s", i ? " " : "[",
+                                 ts_ops[node->attr.chain.step[i].op].name);
+    return used + (used ? (size_t)snprintf(text + used, bytes - used, "]") : 0);
+}
+
 void ts_graph_print(const ts_graph *graph, void (*line)(void *user, const char *text), void *user)
 {
     for (int32_t i = 0; i < graph->node_count; i++) {
         const ts_node *node = &graph->nodes[i];
         char text[1024];
         size_t used = print_operands(graph, node->out, node->out_count, text, sizeof text / 2);
-        used += (size_t)snprintf(text + used, sizeof text - used, " = %s(", ts_ops[node->op].name);
+        used += (size_t)snprintf(text + used, sizeof text - used, " = %s", ts_ops[node->op].name);
+        used += print_steps(node, text + used, sizeof text - used);
+        used += (size_t)snprintf(text + used, sizeof text - used, "(");
         used += print_operands(graph, node->in, node->in_count, text + used, sizeof text - used - 2);
         snprintf(text + used, sizeof text - used, ")  %s", node->path);
         line(user, text);

@@ -76,6 +76,10 @@ static inline ts_value_info *ts_info(ts_value v)
 ts_value ts_result_add(ts_graph *graph, ts_type type);
 bool ts_node_append(ts_graph *graph, const ts_node *node);
 
+/* Per node: is it needed? Nodes that write state are, those that an output or a bound place shows, and whatever those
+ * need. */
+void ts_mark_needed(const ts_graph *graph, bool *needed);
+
 /* The value with this id. */
 static inline ts_value ts_value_at(ts_graph *graph, int32_t id)
 {

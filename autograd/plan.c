@@ -36,23 +36,6 @@ static size_t value_bytes(const ts_graph *g, int32_t v)
     return (exact_bytes(g, v) + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-/* Needed: what writes state, what an output or a bound place shows, and whatever those need. */
-static void mark_needed(planner *p)
-{
-    const ts_graph *g = p->plan->graph;
-    for (int32_t i = 0; i < g->node_count; i++)
-        p->needed[i] = ts_ops[g->nodes[i].op].op_class == TS_CLASS_STATE;
-    for (int32_t v = 0; v < g->value_count; v++)
-        if (g->values[v].node >= 0 && (g->values[v].output_name || g->values[v].store))
-            p->needed[g->values[v].node] = true;
-    for (int32_t i = g->node_count - 1; i >= 0; i--)
-        for (int k = 0; p->needed[i] && k < g->nodes[i].in_count; k++) {
-            int32_t v = g->nodes[i].in[k];
-            if (v >= 0 && g->values[v].node >= 0)
-                p->needed[g->values[v].node] = true;
-        }
-}
-
 static void find_roots(planner *p)
 {
     const ts_graph *g = p->plan->graph;
@@ -153,19 +136,19 @@ static int32_t new_slot(planner *p, int32_t value, int32_t first)
     return p->slot_count++;
 }
 
-/* Output 0 may take over operand 0's memory where the op allows it, the operand is an arena tensor that dies here, no
- * other operand shares it, and the sizes agree. */
-static bool takes_over(const planner *p, const ts_node *node, int32_t step)
+/* Output k may take over operand k's memory where the op allows it (but for a chain output 0 alone), the operand is an
+ * arena tensor that dies here, no other operand shares it, and the sizes agree. */
+static bool takes_over(const planner *p, const ts_node *node, int k, int32_t step)
 {
     const ts_plan *plan = p->plan;
-    if (!ts_ops[node->op].in_place || node->in_count == 0 || node->in[0] < 0 || !in_arena(plan->graph, node->out[0]))
+    if (!ts_ops[node->op].in_place || (k > 0 && node->op != TS_OP_chain) || node->in_count <= k || node->in[k] < 0)
         return false;
-    int32_t from = plan->root[node->in[0]];
+    int32_t from = plan->root[node->in[k]];
     if (p->slot_of[from] < 0 || p->last_use[from] != step || plan->graph->values[from].kind == TS_KIND_INPUT ||
-        exact_bytes(plan->graph, from) != exact_bytes(plan->graph, node->out[0]))
+        exact_bytes(plan->graph, from) != exact_bytes(plan->graph, node->out[k]))
         return false;
-    for (int k = 1; k < node->in_count; k++)
-        if (node->in[k] >= 0 && plan->root[node->in[k]] == from)
+    for (int j = 0; j < node->in_count; j++)
+        if (j != k && node->in[j] >= 0 && plan->root[node->in[j]] == from)
             return false;
     return true;
 }
@@ -178,13 +161,12 @@ static void make_slots(planner *p)
         p->slot_of[v] = g->values[v].kind == TS_KIND_INPUT ? new_slot(p, v, 0) : -1;
     for (int32_t i = 0; i < plan->step_count; i++) {
         const ts_node *node = &g->nodes[plan->steps[i].node];
-        bool over = node->out_count && takes_over(p, node, i);
         for (int k = 0; k < node->out_count; k++) {
             int32_t v = node->out[k];
             if (!in_arena(g, v))
                 continue;
-            if (k == 0 && over) {
-                p->slot_of[v] = p->slot_of[plan->root[node->in[0]]];
+            if (takes_over(p, node, k, i)) {
+                p->slot_of[v] = p->slot_of[plan->root[node->in[k]]];
                 p->slots[p->slot_of[v]].last = p->last_use[v];
                 plan->value_bytes += value_bytes(g, v);
             } else {
@@ -257,7 +239,7 @@ static void note_offsets(planner *p)
 
 static ts_status fill_plan(planner *p, ts_error *err)
 {
-    mark_needed(p);
+    ts_mark_needed(p->plan->graph, p->needed);
     find_roots(p);
     TS_TRY(order_steps(p, err));
     TS_TRY(prepare_steps(p, err));

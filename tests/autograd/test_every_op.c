@@ -163,6 +163,28 @@ Test(autograd_every_op, cuda_gives_the_same_bits_again)
     cr_assert_geq(each_on_cuda(repeats), 290);
 }
 
+static void fuses(int op, const ts_op_case *c)
+{
+    (void)op;
+    expect_fusing_keeps_bits(c, "cuda", TS_F32);
+}
+
+Test(autograd_every_op, fusing_keeps_the_bits)
+{
+    int compared = 0;
+    for (int op = 1; op < TS_OP_COUNT; op++)
+        for (const ts_op_case *c = every_op[op].cases; c->label; c++) {
+            if (c->covered_by)
+                continue;
+            expect_fusing_keeps_bits(c, "ref", TS_F32);
+            expect_fusing_keeps_bits(c, "ref", TS_F64);
+            expect_fusing_keeps_bits(c, "cpu", TS_F32);
+            compared++;
+        }
+    cr_assert_geq(compared, 290);
+    cr_assert_geq(each_on_cuda(fuses), 290);
+}
+
 /* Ops that ts_round_products computes in bf16, from bf16 operands. What comes out is rounded once, by 2^-8 of it at
  * most, and so is a gradient; where it passes through a second op it is rounded twice. */
 static void compare_in_bf16(const char *device)

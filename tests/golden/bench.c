@@ -9,6 +9,7 @@
 #include "autograd/random.h"
 #include "core/files/layout.h"
 #include "quant/stats.h"
+#include "tests/support/fusion.h"
 
 void golden_bench_open(golden_bench *b, golden_case *c, ts_device *device)
 {
@@ -168,6 +169,7 @@ void golden_graph_feed(golden_graph *g, const char *prefix, const golden_draws *
 bool golden_graph_plan(golden_graph *g)
 {
     ts_error err = {0};
+    fuse_unless_told(g->scope.graph);
     if (ts_program_new(g->scope.graph, g->bench->workspace, &g->program, &err) == TS_OK)
         return true;
     golden_fail(g->bench->c, "%s", err.text);

@@ -9,6 +9,7 @@
 #include "autograd/reduce.h"
 #include "autograd/shape.h"
 #include "tests/golden/op_golden.h"
+#include "tests/support/fusion.h"
 
 ts_value op_input_or_absent(op_inputs *in, const char *name)
 {
@@ -101,6 +102,7 @@ void op_golden_check(golden_case *c, const op_golden *op, ts_device *device)
     for (int i = 0; i < OP_MAX_EXTRA && in.extra[i].path; i++)
         ts_output(in.extra[i].value, in.extra[i].path);
     differentiate(&in, y);
+    fuse_unless_told(in.graph);
     if (strcmp(golden_text_or(c, "loss", "sum(out*r)"), "sum(out*r)") != 0)
         golden_fail(c, "the loss %s is not understood", golden_text_or(c, "loss", ""));
     if (ts_graph_check(in.graph, &err) != TS_OK || !ts_present(y))

@@ -7,6 +7,7 @@
 
 #include "autograd/differentiate.h"
 #include "autograd/elementwise.h"
+#include "autograd/fuse.h"
 #include "autograd/program.h"
 #include "autograd/reduce.h"
 #include "core/random.h"
@@ -98,7 +99,8 @@ static ts_value build_in_half(const ts_op_case *c, const ts_value *in)
     return ts_type_of(y).dtype == TS_BF16 ? ts_cast(y, TS_F32) : y;
 }
 
-static void open_case(ts_built_case *b, const ts_op_case *c, const char *device, ts_dtype real, bool gradients, form f)
+static void open_case(ts_built_case *b, const ts_op_case *c, const char *device, ts_dtype real, bool gradients, form f,
+                      bool fused)
 {
     *b = (ts_built_case){.in_count = c->in_count, .loss = TS_ABSENT};
     cr_assert_eq(ts_device_open(device, 2, &b->device, &err), TS_OK, "%s", err.text);
@@ -131,13 +133,15 @@ static void open_case(ts_built_case *b, const ts_op_case *c, const char *device,
             ts_output(gradient[i], "gradient");
         }
     }
+    if (fused)
+        ts_fuse(b->graph);
     cr_assert_eq(ts_graph_check(b->graph, &err), TS_OK, "%s: %s", c->label, err.text);
     cr_assert_eq(ts_program_new(b->graph, b->workspace, &b->program, &err), TS_OK, "%s: %s", c->label, err.text);
 }
 
 void built_case_open(ts_built_case *b, const ts_op_case *c, const char *device, ts_dtype real, bool gradients)
 {
-    open_case(b, c, device, real, gradients, AS_DRAWN);
+    open_case(b, c, device, real, gradients, AS_DRAWN, false);
 }
 
 void built_case_close(ts_built_case *b)
@@ -233,8 +237,8 @@ static double difference(ts_built_case *a, ts_value va, ts_built_case *b, ts_val
 static double compare(const ts_op_case *c, const char *device, bool gradients, bool half)
 {
     ts_built_case wide, narrow;
-    open_case(&wide, c, "ref", TS_F64, gradients, half ? ROUNDED : AS_DRAWN);
-    open_case(&narrow, c, device, TS_F32, gradients, half ? HALF : AS_DRAWN);
+    open_case(&wide, c, "ref", TS_F64, gradients, half ? ROUNDED : AS_DRAWN, false);
+    open_case(&narrow, c, device, TS_F32, gradients, half ? HALF : AS_DRAWN, false);
     built_case_run(&wide);
     built_case_run(&narrow);
     double worst = difference(&wide, wide.y, &narrow, narrow.y);
@@ -265,10 +269,24 @@ static void expect_same_bits(const ts_op_case *c, ts_built_case *a, ts_value va,
 {
     int64_t n, m;
     double *x = built_case_read(a, va, &n), *y = built_case_read(b, vb, &m);
-    cr_assert(n == m && (n == 0 || memcmp(x, y, (size_t)n * sizeof *x) == 0), "%s: a second run gives other bits",
-              c->label);
+    cr_assert_eq(n, m);
+    for (int64_t i = 0; i < n; i++)
+        cr_assert(memcmp(x + i, y + i, sizeof *x) == 0, "%s on %s: element %lld of value %d is %.17g, then %.17g",
+                  c->label, a->device->backend->name, (long long)i, va.id, x[i], y[i]);
     free(x);
     free(y);
+}
+
+static void expect_same(const ts_op_case *c, ts_built_case *one, ts_built_case *other)
+{
+    built_case_run(one);
+    built_case_run(other);
+    expect_same_bits(c, one, one->y, other, other->y);
+    for (int k = 0; k < c->in_count; k++)
+        if (ts_present(one->gradient[k]))
+            expect_same_bits(c, one, one->gradient[k], other, other->gradient[k]);
+    built_case_close(one);
+    built_case_close(other);
 }
 
 void expect_repeatable(const ts_op_case *c, const char *device, bool gradients)
@@ -276,12 +294,13 @@ void expect_repeatable(const ts_op_case *c, const char *device, bool gradients)
     ts_built_case one, other;
     built_case_open(&one, c, device, TS_F32, gradients);
     built_case_open(&other, c, device, TS_F32, gradients);
-    built_case_run(&one);
-    built_case_run(&other);
-    expect_same_bits(c, &one, one.y, &other, other.y);
-    for (int k = 0; k < c->in_count; k++)
-        if (ts_present(one.gradient[k]))
-            expect_same_bits(c, &one, one.gradient[k], &other, other.gradient[k]);
-    built_case_close(&one);
-    built_case_close(&other);
+    expect_same(c, &one, &other);
+}
+
+void expect_fusing_keeps_bits(const ts_op_case *c, const char *device, ts_dtype real)
+{
+    ts_built_case plain, fused;
+    open_case(&plain, c, device, real, true, AS_DRAWN, false);
+    open_case(&fused, c, device, real, true, AS_DRAWN, true);
+    expect_same(c, &plain, &fused);
 }

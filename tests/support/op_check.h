@@ -44,4 +44,7 @@ double compare_bf16_with_double(const ts_op_case *c, const char *device);
 /* Asserts that `device` gives the same bits twice, in two programs: y and, where asked for, the gradients. */
 void expect_repeatable(const ts_op_case *c, const char *device, bool gradients);
 
+/* Asserts that ts_fuse changes no bit of y and of the gradients. */
+void expect_fusing_keeps_bits(const ts_op_case *c, const char *device, ts_dtype real);
+
 #endif

@@ -1,0 +1,15 @@
+/* Golden tests run fused programs, and with TESSERA_UNFUSED=1 in the environment those as they were built. */
+#ifndef TS_TESTS_FUSION_H
+#define TS_TESTS_FUSION_H
+
+#include <stdlib.h>
+
+#include "autograd/fuse.h"
+
+static inline void fuse_unless_told(ts_graph *graph)
+{
+    if (!getenv("TESSERA_UNFUSED"))
+        ts_fuse(graph);
+}
+
+#endif
