@@ -29,6 +29,7 @@ typedef struct {
     ts_motion motion; /* what an item is, where it is motion; a checkpoint sets it before the item and the data are, and
                          the data are then normalised by it, whatever belongs to them; memory in `arena` */
     ts_arena arena;
+    bool op_by_op; /* programs whose every op can be looked at: nothing is fused, whatever train.fuse says */
 } ts_experiment;
 
 /* Opens device, workspace and an empty store for a config; takes the config over, also on failure. `device`, `threads`

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "autograd/differentiate.h"
+#include "autograd/fuse.h"
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "autograd/precision.h"
@@ -169,6 +170,14 @@ static void apply_precision(ts_graph *g, const ts_experiment *e)
 {
     if (e->train->precision == TS_PRECISION_BF16)
         ts_round_products(g);
+}
+
+/* The program of a graph that is complete. */
+static ts_status open_program(ts_graph *g, const ts_experiment *e, ts_program **program, ts_error *err)
+{
+    if (e->train->fuse && !e->op_by_op)
+        ts_fuse(g);
+    return ts_program_new(g, e->workspace, program, err);
 }
 
 /* Gradients of all trainable parameters, into their places: bound to the gradient block, or added up in it. */
@@ -375,9 +384,9 @@ static ts_status build_training(ts_training *t, ts_experiment *e, ts_error *err)
         if (!(t->apply_graph = ts_graph_new(TS_F32)))
             return ts_out_of_memory(err, 0);
         build_apply(t, e, &q);
-        TS_TRY(ts_program_new(t->apply_graph, e->workspace, &t->apply, err));
+        TS_TRY(open_program(t->apply_graph, e, &t->apply, err));
     }
-    return ts_program_new(t->graph, e->workspace, &t->step, err);
+    return open_program(t->graph, e, &t->step, err);
 }
 
 ts_status ts_training_open(ts_training *t, ts_experiment *e, ts_error *err)
@@ -417,7 +426,7 @@ static ts_status build_start(ts_start *start, ts_experiment *e, int stage, ts_er
     s.mask = p.tokens;
     ts_tokenizer_init(s, &e->tokenizer, ts_mask_rows(start->x, p.frames), stage);
     apply_precision(start->graph, e);
-    return ts_program_new(start->graph, e->workspace, &start->program, err);
+    return open_program(start->graph, e, &start->program, err);
 }
 
 ts_status ts_start_open(ts_start *start, ts_experiment *e, int stage, ts_error *err)
@@ -515,7 +524,7 @@ ts_status ts_inference_open_item(ts_inference *f, ts_experiment *e, ts_inference
         return ts_out_of_memory(err, 0);
     build_inference(f, e, &tokenizer, kind, batch, ema);
     apply_precision(f->graph, e);
-    ts_status status = ts_program_new(f->graph, e->workspace, &f->program, err);
+    ts_status status = open_program(f->graph, e, &f->program, err);
     if (status != TS_OK)
         ts_inference_close(f);
     return status;

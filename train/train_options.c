@@ -35,6 +35,11 @@ static const ts_option options_list[] = {
     CHOICE(
         "precision", precision, "f32", precisions, NULL,
         "products of encoder and decoder: f32, or bf16 operands summed in f32; quantizer and weights are f32 in both"),
+    {.name = "fuse",
+     .type = TS_OPTION_BOOL,
+     AT(fuse),
+     .fallback = "true",
+     .help = "chains of elementwise ops as one pass over memory; the same bits as without"},
     CHOICE("optimizer", optimizer, "adamw", optimizers, NULL, "adamw, adam (decay goes into the gradient) or sgd"),
     REAL("lr", lr, "3e-4", 0, 1e3, NULL, "learning rate after warm-up"),
     REAL("beta1", beta1, "0.9", 0, 0.999999, NULL, "Adam: decay of the mean of gradients"),

@@ -109,6 +109,7 @@ static ts_status open_trainer(trainer *t, ts_config *config, ts_error *err)
 {
     const ts_trainer_options *o = t->options;
     TS_TRY(ts_experiment_open(&t->e, config, o->device ? o->device : "auto", o->threads, err));
+    t->e.op_by_op = o->check_nan;
     TS_TRY(ts_experiment_open_data(&t->e, TS_SPLIT_TRAIN, err));
     TS_TRY(check_validation(&t->e, err));
     TS_TRY(ts_training_open(&t->programs, &t->e, err));

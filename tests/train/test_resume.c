@@ -1,5 +1,5 @@
 /* Promise P4: a run that is stopped, saved and resumed is, bit for bit, the run that was not. For every quantizer, with
- * accumulation, moving average, clipping and a schedule, on one thread and on several. */
+ * accumulation, moving average, clipping and a schedule, on one thread and on several. So is one without fusion. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -49,8 +49,8 @@ static void expect_same_tensors(const char *a, const char *b, int least, const c
     cr_assert_geq(ts_container_count(x), least);
     for (int64_t i = 0; i < ts_container_count(x); i++) {
         const ts_container_entry *e = ts_container_at(x, i), *f = ts_container_find(y, e->name);
-        cr_assert(f, "%s: %s is missing after a resume", what, e->name);
-        cr_expect(memcmp(&e->hash, &f->hash, sizeof e->hash) == 0, "%s: %s differs after a resume", what, e->name);
+        cr_assert(f, "%s: %s is missing", what, e->name);
+        cr_expect(memcmp(&e->hash, &f->hash, sizeof e->hash) == 0, "%s: %s differs", what, e->name);
     }
     ts_container_close(x);
     ts_container_close(y);
@@ -181,4 +181,37 @@ Test(train_resume, repeats_bit_for_bit)
     snprintf(b, sizeof b, "%s/1/checkpoints/last.h5", root.path);
     expect_same_tensors(a, b, 20, "repeat");
     temp_folder_remove(&root);
+}
+
+/* train.fuse changes no bit of weights, moments, averages and the quantizer's state. */
+static void fusing_is_exact(const char *quantizer, const char *extra, const char *steps, int threads)
+{
+    char run[600], a[700], b[700], more[256];
+    temp_folder root = temp_folder_make();
+    for (int fuse = 0; fuse < 2; fuse++) {
+        snprintf(run, sizeof run, "%s/%d", root.path, fuse);
+        snprintf(more, sizeof more, "fuse: %s, %s", fuse ? "true" : "false", extra);
+        train(run, quantizer, more, steps, false, threads);
+    }
+    snprintf(a, sizeof a, "%s/0/checkpoints/last.h5", root.path);
+    snprintf(b, sizeof b, "%s/1/checkpoints/last.h5", root.path);
+    expect_same_tensors(a, b, 20, quantizer);
+    expect_same_state(a, b);
+    temp_folder_remove(&root);
+}
+
+Test(train_resume, fusing_changes_no_bit_for_any_quantizer)
+{
+    for (size_t i = 0; i < sizeof quantizers / sizeof *quantizers; i++)
+        fusing_is_exact(quantizers[i], "loss: smooth_l1", "train.steps=9", 1);
+}
+
+Test(train_resume, fusing_changes_no_bit_in_50_steps)
+{
+    fusing_is_exact(quantizers[0], "nesterov: false", "train.steps=50", 2);
+    fusing_is_exact(quantizers[4], "accumulate: 2, loss: l1", "train.steps=50", 2);
+    fusing_is_exact(quantizers[3], "precision: bf16", "train.steps=50", 2);
+    items = "data: {kind: shapes, count: 300, size: 16}\n"
+            "model: {kind: image_classic, hidden: 24, residual_hidden: 8}\n";
+    fusing_is_exact(quantizers[3], "loss: l1_clamped", "train.steps=50", 2);
 }
