@@ -6,7 +6,7 @@
 The time of a step is its floating-point operations over the peak rate of arithmetic plus its bytes over the peak bandwidth of
 memory, both counted by the plan of the program: every op reads its operands and writes its results once. That is no bound in
 the strict sense: the two can overlap, and results that stay in the cache are not read from memory. bf16 is taken to move half the
-bytes. Peak rates are those of NVIDIA's data sheets "H100 Tensor Core GPU" and "H200 Tensor Core GPU", column SXM: dense, that
+bytes of a step that is not fused, since ops of bf16 are in no chain. Peak rates are those of NVIDIA's data sheets "H100 Tensor Core GPU" and "H200 Tensor Core GPU", column SXM: dense, that
 is half of what stands there for TF32 and bf16 "with sparsity".
 
 Prints a table with empty cells for what is measured: compare.py --device cuda and quantizers.py --device cuda fill them.
@@ -26,22 +26,23 @@ BANDWIDTH = {"H100": 3.35e12, "H200": 4.8e12}  # bytes a second
 
 
 def step_work(args, name):
-    """FLOPs and bytes of a training step."""
+    """FLOPs of a training step, its bytes, and those of it without fusion."""
     work = WORKLOADS[name]
     command = [args.program, "plan", work["config"], *work["set"], f"train.batch={work['batch']}", "--json"]
     step = json.loads(run(command)[0])["step"]
-    return step["flops"], step["moved_bytes"]
+    plain = json.loads(run([*command, "train.fuse=false"])[0])["step"]
+    return step["flops"], step["moved_bytes"], plain["moved_bytes"]
 
 
 def case_work(args, name):
     kind, tokens, dim, codes, _ = CASES[name]
     out = json.loads(run([args.driver, kind, str(tokens), str(dim), str(codes), "cpu", "0", "1"])[0])
-    return out["flops"], out["moved_bytes"]
+    return out["flops"], out["moved_bytes"], out["moved_bytes"]
 
 
-def rows(name, flops, moved, precisions):
+def rows(name, flops, moved, plain, precisions):
     for precision in precisions:
-        nbytes = moved / 2 if precision == "bf16" else moved
+        nbytes = plain / 2 if precision == "bf16" else moved
         least = [1e3 * (flops / FLOPS[precision] + nbytes / BANDWIDTH[gpu]) for gpu in BANDWIDTH]
         print(
             f"| {name} | {precision} | {flops / 1e9:.4g} | {nbytes / 1e9:.3g} | "
