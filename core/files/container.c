@@ -384,11 +384,27 @@ ts_status ts_container_read(ts_container *c, const char *name, const ts_tensor *
     return same(e->hash, ts_hash_bytes(tensor->data, ts_tensor_bytes(tensor))) ? TS_OK : wrong_hash(c, name, err);
 }
 
+/* A forged manifest can claim any shape: before memory is taken for it, the file must have it. */
+static ts_status check_claim(ts_container *c, const ts_container_entry *e, ts_error *err)
+{
+    ts_arena arena = {0};
+    ts_h5_entry found = {0};
+    ts_status status = ts_h5_info(c->file, e->name, &arena, &found, err);
+    ts_arena_clear(&arena);
+    ts_shape stored = e->shape.rank ? e->shape : ts_shape_of(1);
+    if (status == TS_OK && (found.kind != TS_H5_TENSOR || !ts_shape_equal(found.shape, stored)))
+        return refuse(c->path, err, "damaged: the tensor %s is %s, and %s in the manifest", e->name,
+                      ts_shape_print(found.shape).text, ts_shape_print(e->shape).text);
+    return status;
+}
+
 ts_status ts_container_load(ts_container *c, const char *name, ts_arena *arena, ts_tensor *tensor, ts_error *err)
 {
     enum { ALIGN = 64 };
     *tensor = (ts_tensor){0};
     const ts_container_entry *e = ts_container_find(c, name);
+    if (e)
+        TS_TRY(check_claim(c, e, err));
     ts_tensor t = e ? (ts_tensor){e->dtype, e->shape, NULL} : (ts_tensor){0};
     size_t bytes = ts_tensor_bytes(&t);
     char *memory = ts_arena_alloc(arena, bytes + ALIGN);
@@ -415,6 +431,7 @@ static ts_status verify_tensor(ts_container *c, const ts_container_entry *e, ts_
 {
     ts_tensor slab = {e->dtype, e->shape.rank ? e->shape : ts_shape_of(1), NULL};
     int64_t rows = slab.shape.dim[0], first = 0;
+    TS_TRY(check_claim(c, e, err));
     slab.shape.dim[0] = rows_of_slab(&slab);
     size_t bytes = ts_tensor_bytes(&slab);
     if (!(slab.data = ts_alloc(bytes)))
