@@ -153,9 +153,11 @@ static void reset_build(ts_scope s, const void *options, ts_value z, ts_quantize
     ts_commitment_loss(out, &l, o->commitment, false);
     if (s.mode != TS_TRAIN)
         return;
+    /* the rows first: what draws them is gone when the sums are made, and with many codes these are the peak */
+    ts_value rows = o->reset ? ts_rows_for_dead(s, &l, rows_for_codes) : TS_ABSENT;
     ts_batch_statistics(out, &l);
     if (o->reset)
-        ts_quantized_statistic(out, "rows", ts_rows_for_dead(s, &l, rows_for_codes), false);
+        ts_quantized_statistic(out, "rows", rows, false);
 }
 
 static ts_value reset_decode(ts_scope s, const void *options, ts_value ids)
