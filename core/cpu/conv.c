@@ -7,6 +7,7 @@
 
 #include "core/cpu/dnnl.h"
 #include "core/cpu/simd.h"
+#include "core/cpu/strided.h"
 #include "core/cpu/thin.h"
 #include "core/cpu/winograd.h"
 #include "core/memory.h"
@@ -71,6 +72,7 @@ typedef struct {
     ts_dnnl_pass pass;
     bool thin;             /* our own kernel for few channels */
     ts_winograd *winograd; /* our own of fewer products */
+    ts_strided *strided;   /* our own weight gradient of a strided one */
     ts_dnnl *op;           /* else oneDNN's; NULL where that has only its reference loops, and then ours run */
     void *wide; /* bf16 operands are widened after all: for a thin pass, and where oneDNN has nothing for them */
 } plan;
@@ -80,6 +82,7 @@ static void release(void *prepared)
     plan *p = prepared;
     ts_dnnl_free(p->op);
     ts_winograd_free(p->winograd);
+    ts_strided_free(p->strided);
     if (p->wide)
         ts_widened.release(p->wide);
     ts_free(p);
@@ -91,6 +94,11 @@ static ts_status choose(plan *p, const ts_desc *d, ts_device *device, size_t *sc
     if (!p->thin && ts_winograd_fits(&p->shape, p->pass)) {
         TS_TRY(ts_winograd_new(&p->winograd, &p->shape, p->pass, device->threads, err));
         *scratch_bytes = ts_winograd_scratch_bytes(p->winograd);
+        return TS_OK;
+    }
+    if (!p->thin && ts_strided_fits(&p->shape, p->pass)) {
+        TS_TRY(ts_strided_new(&p->strided, &p->shape, device->threads, err));
+        *scratch_bytes = ts_strided_scratch_bytes(p->strided);
         return TS_OK;
     }
     if (!p->thin)
@@ -123,13 +131,14 @@ static int threads_of(const ts_call *call)
     return ts_desc_flops(call->desc) < 200e3 ? 1 : call->device->threads;
 }
 
-/* By fewer products or by oneDNN, whose matrix products the former are of. */
+/* By oneDNN, or by our own that are made of its matrix products. */
 static void run_planned(const ts_call *call, const plan *p, const ts_dnnl_operands *operands)
 {
-    if (!(p->winograd ? ts_winograd_run(p->winograd, operands, call->scratch)
-                      : ts_dnnl_run(p->op, operands, call->scratch)))
+    if (!(p->winograd  ? ts_winograd_run(p->winograd, operands, call->scratch)
+          : p->strided ? ts_strided_run(p->strided, operands, call->scratch)
+                       : ts_dnnl_run(p->op, operands, call->scratch)))
         ts_device_fail(call->device, "oneDNN %s failed in %s (%s)", ts_dnnl_version(), ts_ops[call->desc->op].name,
-                       p->winograd ? "sgemm" : ts_dnnl_implementation(p->op));
+                       p->op ? ts_dnnl_implementation(p->op) : "sgemm");
 }
 
 static const void *bias_of(const ts_call *call)
@@ -240,7 +249,7 @@ static void conv_dw(const ts_call *call)
         run_wide(call, p->wide);
     else if (p->thin)
         ts_thin_weights(&p->shape, call->out[0], o.x, o.y, call->scratch, threads_of(call));
-    else if (p->op || p->winograd)
+    else if (p->op || p->winograd || p->strided)
         run_planned(call, p, &o);
     else
         ts_ref_kernel(TS_OP_conv_dw, false)->run(call);

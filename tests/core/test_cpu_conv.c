@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/cpu/strided.h"
 #include "core/cpu/thin.h"
 #include "core/cpu/winograd.h"
 #include "core/device.h"
@@ -91,8 +92,8 @@ static double difference(ts_device *device, const ts_desc *d)
     return worst / largest;
 }
 
-/* A convolution of drawn sizes, strides and paddings, and its three ops. */
-static ts_dnnl_conv drawn_conv(void)
+/* A convolution of drawn sizes, strides, paddings and dilations, and its three ops. */
+static ts_dnnl_conv drawn_conv(int64_t most_dilated)
 {
     static const int64_t channels[] = {1, 2, 3, 4, 5, 16, 16, 17, 32, 32};
     ts_dnnl_conv g = {.B = draw(1, 20), .groups = draw(0, 4) ? 1 : draw(2, 3)};
@@ -100,7 +101,7 @@ static ts_dnnl_conv drawn_conv(void)
     for (int i = 0; i < 2; i++) {
         taps[i] = draw(1, 4);
         g.stride[i] = draw(1, 3);
-        g.dilation[i] = draw(1, 3);
+        g.dilation[i] = draw(1, most_dilated);
         g.pad[i] = draw(0, 3);
         const int64_t reach = g.dilation[i] * (taps[i] - 1) + 1, after = draw(0, 3);
         size[i] = draw(1, 9);
@@ -139,7 +140,7 @@ static void agree_with_ref(ts_dnnl_pass pass)
     cr_assert_eq(ts_device_open("cpu", 2, &device, NULL), TS_OK);
     int thin = 0;
     for (int i = 0; i < SHAPES; i++) {
-        const ts_dnnl_conv g = drawn_conv();
+        const ts_dnnl_conv g = drawn_conv(3);
         const ts_desc d = desc_of(&g, pass, i % 2);
         thin += ts_thin_fits(&g, pass);
         const double worst = difference(device, &d);
@@ -401,6 +402,122 @@ Test(core_cpu_conv, fewer_products_are_repeatable)
     }
 }
 
+/* ---- strided weight gradients ---- */
+
+static ts_desc strided_desc(const ts_dnnl_conv *g)
+{
+    cr_assert(ts_strided_fits(g, TS_DNNL_BACKWARD_WEIGHTS));
+    return desc_of(g, TS_DNNL_BACKWARD_WEIGHTS, false);
+}
+
+/* More than one block: of images, of a band of rows of each, of images that are one row; the last of each is shorter.
+ */
+static const ts_dnnl_conv strided_layers[] = {
+    {.B = 50,
+     .H = 16,
+     .W = 12,
+     .C = 24,
+     .P = 8,
+     .Q = 6,
+     .O = 40,
+     .R = 4,
+     .S = 4,
+     .groups = 1,
+     .stride = {2, 2},
+     .pad = {1, 1},
+     .dilation = {1, 1}},
+    {.B = 2,
+     .H = 61,
+     .W = 80,
+     .C = 32,
+     .P = 31,
+     .Q = 40,
+     .O = 17,
+     .R = 3,
+     .S = 4,
+     .groups = 1,
+     .stride = {2, 2},
+     .pad = {1, 1},
+     .dilation = {1, 1}},
+    {.B = 37,
+     .H = 1,
+     .W = 64,
+     .C = 80,
+     .P = 1,
+     .Q = 32,
+     .O = 48,
+     .R = 1,
+     .S = 4,
+     .groups = 1,
+     .stride = {1, 2},
+     .pad = {0, 1},
+     .dilation = {1, 1}},
+};
+
+Test(core_cpu_conv, strided_weights_agree_with_ref)
+{
+    enum { LAYERS = sizeof strided_layers / sizeof *strided_layers };
+    ts_device *device;
+    int taken = 0, strided = 0;
+    setenv("TESSERA_STRIDED", "always", 1);
+    setenv("TESSERA_WINOGRAD", "0", 1);
+    cr_assert_eq(ts_device_open("cpu", 3, &device, NULL), TS_OK);
+    for (int i = 0; i < SHAPES + LAYERS; i++) {
+        const ts_dnnl_conv g = i < SHAPES ? drawn_conv(1) : strided_layers[i - SHAPES];
+        if (!ts_strided_fits(&g, TS_DNNL_BACKWARD_WEIGHTS) || ts_thin_fits(&g, TS_DNNL_BACKWARD_WEIGHTS))
+            continue;
+        taken++;
+        strided += g.stride[0] > 1 && g.stride[1] > 1;
+        const ts_desc d = strided_desc(&g);
+        const double worst = difference(device, &d);
+        cr_expect_leq(worst, 3e-6, "x %s y %s, kernel %lldx%lld, stride %lld, %lld: off by %g",
+                      ts_shape_print(d.in[0].shape).text, ts_shape_print(d.in[1].shape).text, (long long)g.R,
+                      (long long)g.S, (long long)g.stride[0], (long long)g.stride[1], worst);
+    }
+    cr_assert(taken >= SHAPES / 2 && strided >= SHAPES / 4, "%d of %d shapes, %d strided both ways", taken, SHAPES,
+              strided);
+    ts_device_close(device);
+}
+
+Test(core_cpu_conv, strided_weights_are_repeatable)
+{
+    setenv("TESSERA_STRIDED", "always", 1);
+    for (int i = 0; i < 6; i++) {
+        const ts_desc d = strided_desc(&strided_layers[i / 2]);
+        void *in[2] = {numbers(d.in[0].shape), numbers(d.in[1].shape)};
+        float *out[2];
+        for (int k = 0; k < 2; k++) {
+            ts_device *device;
+            cr_assert_eq(ts_device_open("cpu", 1 + i % 2, &device, NULL), TS_OK);
+            out[k] = run(ts_cpu_kernel(d.op), device, &d, in);
+            ts_device_close(device);
+        }
+        cr_expect_eq(memcmp(out[0], out[1], bytes_of(&d)), 0, "layer %d differs", i / 2);
+        for (int k = 0; k < 2; k++) {
+            check_and_free((unsigned char *)out[k], bytes_of(&d));
+            free(in[k]);
+        }
+    }
+}
+
+/* Where they pay, by default; never, for other passes and kinds. */
+Test(core_cpu_conv, strided_weights_where_they_pay)
+{
+    ts_dnnl_conv g = strided_layers[2];
+    unsetenv("TESSERA_STRIDED");
+    cr_expect(!ts_strided_fits(&g, TS_DNNL_BACKWARD_WEIGHTS), "48 channels");
+    g.O = 64;
+    cr_expect(ts_strided_fits(&g, TS_DNNL_BACKWARD_WEIGHTS));
+    setenv("TESSERA_STRIDED", "0", 1);
+    cr_expect(!ts_strided_fits(&g, TS_DNNL_BACKWARD_WEIGHTS));
+    setenv("TESSERA_STRIDED", "always", 1);
+    cr_expect(!ts_strided_fits(&g, TS_DNNL_FORWARD) && !ts_strided_fits(&g, TS_DNNL_BACKWARD_DATA));
+    g.dilation[1] = 2;
+    cr_expect(!ts_strided_fits(&g, TS_DNNL_BACKWARD_WEIGHTS), "dilated");
+    g.dilation[1] = 1, g.x_type = TS_BF16;
+    cr_expect(!ts_strided_fits(&g, TS_DNNL_BACKWARD_WEIGHTS), "bf16");
+}
+
 Test(core_cpu_conv, matmul_agrees_with_ref)
 {
     ts_device *device;
@@ -475,7 +592,7 @@ Test(core_cpu_conv, bf16_of_onednn_agrees_with_f32)
     for (int i = 0; i < SHAPES; i++) {
         const ts_dnnl_pass pass = (ts_dnnl_pass)(i % 3);
         const ts_dtype out = pass == TS_DNNL_BACKWARD_WEIGHTS || i % 2 ? TS_F32 : TS_BF16;
-        ts_dnnl_conv g = drawn_conv();
+        ts_dnnl_conv g = drawn_conv(3);
         ts_desc d = desc_of(&g, pass, pass == TS_DNNL_FORWARD && i % 4 == 0);
         const double worst = difference_in_bf16(device, &d, out);
         cr_expect_leq(worst, out == TS_F32 ? 1e-5 : 0x1p-7, "%s, x %s y %s, groups %lld, to %s: off by %g",
@@ -539,6 +656,16 @@ Test(core_cpu_conv, a_failed_allocation_is_an_error)
         size_t scratch_bytes = 0;
         ts_alloc_fail_at(n);
         cr_assert_eq(ts_cpu_kernel(TS_OP_conv)->prepare(&d, device, &prepared, &scratch_bytes, &err), TS_ERR_RUNTIME);
+        cr_assert_null(prepared);
+    }
+    const ts_desc strided = desc_of(&strided_layers[2], TS_DNNL_BACKWARD_WEIGHTS, false);
+    setenv("TESSERA_STRIDED", "always", 1);
+    for (uint64_t n = 1; n <= 2; n++) {
+        void *prepared = NULL;
+        size_t scratch_bytes = 0;
+        ts_alloc_fail_at(n);
+        cr_assert_eq(ts_cpu_kernel(TS_OP_conv_dw)->prepare(&strided, device, &prepared, &scratch_bytes, &err),
+                     TS_ERR_RUNTIME);
         cr_assert_null(prepared);
     }
     ts_alloc_fail_at(0);
