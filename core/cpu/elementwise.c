@@ -126,11 +126,17 @@ static bool is_f32(const ts_desc *d)
     }                                                                                                                  \
     const ts_kernel ts_cpu_##op = {.name = "simd", .accepts = is_f32, .run = op##_run};
 
+static inline float normal_part(float x)
+{
+    float e;
+    return ts_vnormal(x, &e);
+}
+
 ONE(affine, a *x + b)
 ONE(relu, x < 0 ? 0 : x)
 ONE(tanh, ts_vtanh(x))
 ONE(silu, x / (1.0f + ts_vexp(-x)))
-ONE(gelu, 0.5f * x * (1.0f + ts_verf(x * 0.70710678f)))
+ONE(gelu, x *normal_part(x))
 
 #define SLOPE(op, expression)                                                                                          \
     TS_SIMD static void op##_block(float *dx, const float *dy, const float *px, int64_t n)                             \
@@ -161,7 +167,9 @@ static inline float silu_slope(float x)
 
 static inline float gelu_slope(float x)
 {
-    return 0.5f * (1.0f + ts_verf(x * 0.70710678f)) + x * 0.39894228f * ts_vexp(-0.5f * x * x);
+    float e;
+    const float part = ts_vnormal(x, &e);
+    return part + x * 0.39894228f * e;
 }
 
 SLOPE(relu_dx, x > 0 ? 1.0f : 0.0f) /* of the result, as the next */
