@@ -113,12 +113,34 @@ INLINE void dot_block(const line *l, int64_t t, int few, int outputs)
             l->y[(t + n) * l->y_step + f] = total[n * few + f] + (l->bias ? l->bias[f] : 0);
 }
 
-/* In blocks that fill the lanes; the last block moves back to the end of the line rather than beyond it. */
+/* The outputs whose taps are all inside: from *first to before *end. */
+static void find_inner(const line *l, int64_t *first, int64_t *end)
+{
+    *first = 0;
+    *end = l->count;
+    for (int s = 0; s < l->columns; s++) {
+        while (*first < l->count && l->first[s] + *first * l->step < 0)
+            ++*first;
+        while (*end > 0 && l->first[s] + (*end - 1) * l->step >= l->width)
+            --*end;
+    }
+}
+
+/* In blocks that fill the lanes; the last block moves back rather than beyond the end. Outputs at an edge come one by
+ * one, so that no block has to ask of each tap of each output whether it is inside. */
 INLINE void dot_blocks(const line *l, int few)
 {
     const int outputs = LANES / few;
-    for (int64_t t = 0; t < l->count; t += outputs)
-        dot_block(l, t + outputs > l->count && l->count >= outputs ? l->count - outputs : t, few, outputs);
+    int64_t first, end;
+    find_inner(l, &first, &end);
+    if (end - first < outputs) {
+        first = 0;
+        end = l->count;
+    }
+    for (int64_t t = first; t < end; t += outputs)
+        dot_block(l, t + outputs > end && end - first >= outputs ? end - outputs : t, few, outputs);
+    for (int64_t t = first ? 0 : end; t < l->count; t = t + 1 == first ? end : t + 1)
+        dot_block(l, t, few, 1);
 }
 
 TS_SIMD static void dot_line(const line *l, int64_t few)

@@ -104,7 +104,7 @@ static ts_dnnl_conv drawn_conv(int64_t most_dilated)
         g.dilation[i] = draw(1, most_dilated);
         g.pad[i] = draw(0, 3);
         const int64_t reach = g.dilation[i] * (taps[i] - 1) + 1, after = draw(0, 3);
-        size[i] = draw(1, 9);
+        size[i] = draw(1, i && !draw(0, 3) ? 40 : 9); /* blocks of outputs beside single ones */
         if (size[i] + g.pad[i] + after < reach)
             size[i] = reach;
         out[i] = (size[i] + g.pad[i] + after - reach) / g.stride[i] + 1;
