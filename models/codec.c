@@ -266,12 +266,14 @@ static ts_status open_session(const ts_codec *c, ts_session_options *o, ts_sessi
 ts_status ts_codec_session(const ts_codec *c, int64_t batch, ts_session **session, ts_error *err)
 {
     const char *precision = train_key(c, "precision"), *longest = train_key(c, "eval_frames");
+    const char *fuse = train_key(c, "fuse");
     ts_session_options o = {
         .tokenizer = &c->tokenizer,
         .store = c->store,
         .owns_device = true,
         .block = c->block,
         .bf16 = precision && strcmp(precision, "bf16") == 0,
+        .fuse = !fuse || strcmp(fuse, "false") != 0,
         .batch = batch,
         .longest = longest ? strtoll(longest, NULL, 10) : 0,
         .mean = c->mean,

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "autograd/fuse.h"
 #include "autograd/precision.h"
 #include "core/memory.h"
 #include "models/by_length.h"
@@ -69,6 +70,8 @@ static void build(const ts_session *s, part *p, const ts_tokenizer *t, int kind)
     ts_output(p->out, kind == ENCODE ? "ids" : "y");
     if (s->o.bf16)
         ts_round_products(p->graph);
+    if (s->o.fuse)
+        ts_fuse(p->graph);
 }
 
 static ts_status plan(const ts_session *s, part *p, int kind, int64_t units, ts_error *err)

@@ -546,6 +546,7 @@ ts_status ts_experiment_session(ts_experiment *e, int64_t batch, bool ema, ts_se
         .device = e->device,
         .block = ema && ts_store_has(e->store, TS_BLOCK_EMA) ? TS_BLOCK_EMA : TS_BLOCK_VALUE,
         .bf16 = e->train->precision == TS_PRECISION_BF16,
+        .fuse = e->train->fuse && !e->op_by_op,
         .batch = batch,
         .longest = e->train->eval_frames,
     };
