@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "autograd/epilogue.h"
 #include "autograd/node.h"
 
 /* Nodes that become a chain, in their order; one alone stays what it is. */
@@ -441,10 +442,11 @@ void ts_fuse(ts_graph *graph)
 {
     if (graph->error.code != TS_OK || graph->node_count == 0)
         return;
+    cut_aliases(graph);
+    ts_take_epilogues(graph);
     ts_node *nodes = graph->nodes;
     pass p = {.g = graph, .node_count = graph->node_count, .value_count = graph->value_count, .nodes = nodes};
     if (allocate(&p, (size_t)graph->node_count, (size_t)graph->value_count)) {
-        cut_aliases(graph);
         ts_mark_needed(graph, p.needed);
         find_roots(&p);
         find_readers(&p);

@@ -2,8 +2,9 @@
  * graph afterwards but what ts_program_new does. A caller chooses it: a graph that is to be exported is left as it was
  * built.
  *
- * Elementwise ops of the graph's real type that hand values on to each other become one op `chain`, which goes over
- * memory once. It runs where the last of them stood. An op joins a later one where
+ * First, activations go into the products before them (autograd/epilogue.h). Then elementwise ops of the graph's real
+ * type that hand values on to each other become one op `chain`, which goes over memory once. It runs where the last of
+ * them stood. An op joins a later one where
  *
  *   - nobody else reads its result in between: what is an output, or is read behind the chain, is a result of the chain
  *   - the chain keeps its bounds: TS_MAX_IN operands, TS_MAX_OUT results, TS_CHAIN_STEPS ops, TS_CHAIN_SLOTS slots

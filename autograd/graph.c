@@ -324,10 +324,13 @@ static size_t print_operands(const ts_graph *graph, const int32_t *ids, int coun
     return used < bytes ? used : bytes - 1;
 }
 
-/* What a chain does: "[add relu]" */
+/* What a chain does, "[add relu]", or what a product ends in. */
 static size_t print_steps(const ts_node *node, char *text, size_t bytes)
 {
     size_t used = 0;
+    const bool is_conv = node->op == TS_OP_conv || node->op == TS_OP_conv_transpose;
+    if ((is_conv && node->attr.conv.relu) || (node->op == TS_OP_matmul && node->attr.matmul.relu))
+        return (size_t)snprintf(text, bytes, "[relu]");
     for (int i = 0; node->op == TS_OP_chain && i < node->attr.chain.count; i++)
         used += (size_t)snprintf(text + used, bytes - used, "%s%s", i ? " " : "[",
                                  ts_ops[node->attr.chain.step[i].op].name);

@@ -39,7 +39,7 @@ typedef struct {
 } ts_backend;
 
 /* What a module with a backend exports, so that one of another version is refused: it gives NULL for another one. */
-enum { TS_BACKEND_VERSION = 3 };
+enum { TS_BACKEND_VERSION = 4 };
 typedef const ts_backend *ts_cuda_module_fn(int version);
 
 struct ts_device {

@@ -73,10 +73,12 @@ typedef union {
     } permute;
     struct {
         bool trans_a, trans_b; /* matmul: the last two axes of a, b are swapped */
+        bool relu;             /* the result goes through relu, behind the bias (autograd/epilogue.h) */
     } matmul;
     struct {
         int64_t stride[2], pad[2], dilation[2],
             groups; /* [0] over H, [1] over W; pad before; after is what the shapes say */
+        bool relu;  /* conv, conv_transpose: as of matmul */
     } conv;
     struct {
         int64_t size[2], stride[2],

@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 #include "core/cpu/dnnl.h"
-#include "core/cpu/simd.h"
+#include "core/cpu/ending.h"
 #include "core/cpu/strided.h"
 #include "core/cpu/thin.h"
 #include "core/cpu/winograd.h"
@@ -57,7 +57,8 @@ static ts_dnnl_conv geometry_of(const ts_desc *d, const ts_type *x_type, const t
                       .O = y.dim[3],
                       .R = w.dim[1],
                       .S = w.dim[2],
-                      .groups = d->attr.conv.groups};
+                      .groups = d->attr.conv.groups,
+                      .relu = d->attr.conv.relu};
     for (int i = 0; i < 2; i++) {
         g.stride[i] = d->attr.conv.stride[i];
         g.pad[i] = d->attr.conv.pad[i];
@@ -173,6 +174,8 @@ static void conv(const ts_call *call)
         run_planned(call, p, &o);
     else
         ts_ref_kernel(TS_OP_conv, false)->run(call);
+    if (!p->wide && (p->thin || p->op))
+        ts_cpu_end(call, NULL, p->shape.relu);
 }
 
 const ts_kernel ts_cpu_conv = {
@@ -185,46 +188,21 @@ static ts_status conv_transpose_prepare(const ts_desc *d, ts_device *device, voi
     return prepare(d, &g, TS_DNNL_BACKWARD_DATA, device, prepared, scratch_bytes, err);
 }
 
-/* y [rows, C] += bias [C] */
-TS_SIMD static void add_bias_rows(float *restrict y, const float *restrict bias, int64_t rows, int64_t C)
-{
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t c = 0; c < C; c++)
-            y[i * C + c] += bias[c];
-}
-
-/* oneDNN's backward pass knows no bias: a pass of its own. */
-static void add_bias(const ts_call *call, const float *bias)
-{
-    enum { CHUNK = 256 };
-    const ts_shape shape = call->desc->out[0].shape;
-    const int64_t C = shape.dim[3], rows = ts_shape_count(shape) / C;
-    float *y = call->out[0];
-#pragma omp parallel for schedule(static) num_threads(ts_cpu_threads(call, rows *C))
-    for (int64_t i = 0; i < rows; i += CHUNK)
-        add_bias_rows(y + i * C, bias, rows - i < CHUNK ? rows - i : CHUNK, C);
-}
-
+/* A bias is of f32 (see accepts). oneDNN's backward pass knows none. */
 static void conv_transpose(const ts_call *call)
 {
     const plan *p = call->prepared;
-    const ts_dnnl_operands o = {.x = call->out[0], .w = call->in[1], .y = call->in[0]};
-    const float *bias = bias_of(call); /* of f32: see accepts */
-    if (p->wide) {
+    const ts_dnnl_operands o = {.x = call->out[0], .w = call->in[1], .bias = bias_of(call), .y = call->in[0]};
+    if (p->wide)
         run_wide(call, p->wide);
-        return;
-    }
-    if (p->thin) {
-        ts_thin_data(&p->shape, call->out[0], o.y, o.w, bias, call->scratch, threads_of(call));
-        return;
-    }
-    if (!p->op && !p->winograd) {
+    else if (p->thin)
+        ts_thin_data(&p->shape, call->out[0], o.y, o.w, o.bias, call->scratch, threads_of(call));
+    else if (p->op || p->winograd)
+        run_planned(call, p, &o);
+    else
         ts_ref_kernel(TS_OP_conv_transpose, false)->run(call);
-        return;
-    }
-    run_planned(call, p, &o);
-    if (bias)
-        add_bias(call, bias);
+    if (!p->wide && (p->thin || p->op))
+        ts_cpu_end(call, p->thin ? NULL : o.bias, p->shape.relu);
 }
 
 const ts_kernel ts_cpu_conv_transpose = {.name = "onednn",

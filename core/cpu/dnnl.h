@@ -33,6 +33,7 @@ typedef struct {
     int64_t B, H, W, C, P, Q, O, R, S, groups;
     int64_t stride[2], pad[2], dilation[2]; /* [0] over H, [1] over W; pad is what stands before */
     bool bias;                              /* forward only: y has bias [O] added */
+    bool relu;                              /* what follows; not oneDNN's business (core/cpu/ending.h) */
 } ts_dnnl_conv;
 
 typedef enum {

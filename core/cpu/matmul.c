@@ -2,6 +2,7 @@
 #include <stddef.h>
 
 #include "core/cpu/dnnl.h"
+#include "core/cpu/ending.h"
 #include "core/device.h"
 #include "core/memory.h"
 #include "core/widen.h"
@@ -96,6 +97,8 @@ static void run(const ts_call *call)
     } else if (!ts_dnnl_run(p->op, &o, call->scratch)) {
         ts_device_fail(call->device, "oneDNN %s failed in matmul (%s)", ts_dnnl_version(),
                        ts_dnnl_implementation(p->op));
+    } else {
+        ts_cpu_end(call, NULL, call->desc->attr.matmul.relu);
     }
 }
 

@@ -14,6 +14,7 @@ enum { TAPS = 3, RESULTS = 4, READS = 6, MOST = READS * READS, LANES = 16, MOST_
 enum { LEAST_CHANNELS = 64 };
 
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
+typedef int32_t lane_bits __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 
 /* The points are 0, 1, -1, 2, -2 and infinity: results = LATER ((WEIGHTS w) * (EARLIER x)). */
 static const float EARLIER[READS * READS] = {4, 0,  -5, 0, 1, 0, 0, -4, -4, 1,  1, 0, 0, 4, -4, -1, 1, 0,
@@ -47,6 +48,7 @@ struct ts_winograd {
     int64_t in_channels, out_channels; /* of what is read and of the results; weights: of x and of y */
     int64_t tiles, block;              /* all; at a time */
     int products, threads;
+    bool relu; /* behind a pass over images */
 };
 
 /* ---- transforms ---- */
@@ -82,37 +84,49 @@ static inline __attribute__((always_inline)) void transform(lanes *out, const la
         }
 }
 
-/* A tile of `channels`: read from `from` (NULL: zeros), transformed, `bias` added (NULL: none), written to `to` (NULL:
- * nowhere). */
-static inline __attribute__((always_inline)) void move(float *const *to, const float *const *from, const float *bias,
+/* What follows the sums of a result. */
+typedef struct {
+    const float *bias; /* added; NULL: none */
+    bool relu;         /* then what is below 0 is 0 */
+} ending;
+
+static const ending as_it_is = {NULL, false};
+
+/* A tile of `channels`: read from `from` (NULL: zeros), transformed, ended, written to `to` (NULL: nowhere). */
+static inline __attribute__((always_inline)) void move(float *const *to, const float *const *from, const ending *end,
                                                        int64_t channels, const int h_out, const int h_in,
                                                        const float *along_h, const int w_out, const int w_in,
                                                        const float *along_w)
 {
     for (int64_t c = 0; c < channels; c += LANES) {
         lanes in[MOST], out[MOST], base = {0};
+        const lanes zero = {0};
         for (int i = 0; i < h_in * w_in; i++)
-            in[i] = from[i] ? *(const lanes *)(from[i] + c) : base;
+            in[i] = from[i] ? *(const lanes *)(from[i] + c) : zero;
         transform(out, in, h_out, h_in, along_h, w_out, w_in, along_w);
-        if (bias)
-            base = *(const lanes *)(bias + c);
-        for (int i = 0; i < h_out * w_out; i++)
+        if (end->bias)
+            base = *(const lanes *)(end->bias + c);
+        for (int i = 0; i < h_out * w_out; i++) {
+            out[i] += base;
+            if (end->relu)
+                out[i] = (lanes)((lane_bits)out[i] & ~(out[i] < zero));
             if (to[i])
-                *(lanes *)(to[i] + c) = out[i] + base;
+                *(lanes *)(to[i] + c) = out[i];
+        }
     }
 }
 
-typedef void move_fn(float *const *to, const float *const *from, const float *bias, int64_t channels);
+typedef void move_fn(float *const *to, const float *const *from, const ending *end, int64_t channels);
 
 static const float ONE[1] = {1};
 #define MOVES(name, out, in, matrix)                                                                                   \
-    TS_SIMD static void name##_1(float *const *to, const float *const *from, const float *bias, int64_t channels)      \
+    TS_SIMD static void name##_1(float *const *to, const float *const *from, const ending *end, int64_t channels)      \
     {                                                                                                                  \
-        move(to, from, bias, channels, 1, 1, ONE, out, in, matrix);                                                    \
+        move(to, from, end, channels, 1, 1, ONE, out, in, matrix);                                                     \
     }                                                                                                                  \
-    TS_SIMD static void name##_2(float *const *to, const float *const *from, const float *bias, int64_t channels)      \
+    TS_SIMD static void name##_2(float *const *to, const float *const *from, const ending *end, int64_t channels)      \
     {                                                                                                                  \
-        move(to, from, bias, channels, out, in, matrix, out, in, matrix);                                              \
+        move(to, from, end, channels, out, in, matrix, out, in, matrix);                                               \
     }
 MOVES(read_tile, READS, READS, EARLIER)
 MOVES(make_results, RESULTS, READS, LATER)
@@ -231,7 +245,8 @@ ts_status ts_winograd_new(ts_winograd **result, const ts_dnnl_conv *s, ts_dnnl_p
                        .O = s->O,
                        .in_channels = back ? s->O : s->C,
                        .out_channels = back ? s->C : s->O,
-                       .threads = threads};
+                       .threads = threads,
+                       .relu = s->relu};
     ts_status status = make_axis(&w->axes[0], s, 0, back, err);
     if (status == TS_OK)
         status = make_axis(&w->axes[1], s, 1, back, err);
@@ -337,7 +352,7 @@ static void transform_some(const ts_winograd *w, float *to, const float *weights
         float *from[MOST] = {NULL}, *at[MOST] = {NULL};
         find_weights(w, weights, o + i, from);
         find_rows(at, turned ? own : to, w->products, turned ? LANES : w->O, turned ? i : o + i, w->C);
-        read(at, (const float *const *)from, NULL, w->C);
+        read(at, (const float *const *)from, &as_it_is, w->C);
     }
     for (int i = 0; turned && i < w->products; i++)
         turn(to + i * w->C * w->O + o, own + i * LANES * w->C, w->C, w->O);
@@ -360,7 +375,7 @@ static void transform_tiles(const ts_winograd *w, float *to, const float *image,
         float *from[MOST] = {NULL}, *at[MOST] = {NULL};
         find_places(w, first + t, results, image, channels, from);
         find_rows(at, to, w->products, w->block, t, channels);
-        read(at, (const float *const *)from, NULL, channels);
+        read(at, (const float *const *)from, &as_it_is, channels);
     }
 }
 
@@ -377,7 +392,7 @@ static bool multiply_tiles(const ts_winograd *w, float *results, const float *ti
 
 /* One block of tiles of a pass over images, with the thread's own memory. */
 static bool pass_block(const ts_winograd *w, const float *weights, float *own, const float *from, float *to,
-                       const float *bias, int64_t first)
+                       const ending *end, int64_t first)
 {
     const int64_t count = w->tiles - first < w->block ? w->tiles - first : w->block;
     move_fn *make = is_square(w) ? make_results_2 : make_results_1;
@@ -389,7 +404,7 @@ static bool pass_block(const ts_winograd *w, const float *weights, float *own, c
         float *rows[MOST] = {NULL}, *at[MOST] = {NULL};
         find_rows(rows, results, w->products, w->block, t, w->out_channels);
         find_places(w, first + t, true, to, w->out_channels, at);
-        make(at, (const float *const *)rows, bias, w->out_channels);
+        make(at, (const float *const *)rows, end, w->out_channels);
     }
     return true;
 }
@@ -398,12 +413,13 @@ static bool run_images(const ts_winograd *w, const ts_dnnl_operands *o, float *s
 {
     const bool back = w->pass == TS_DNNL_BACKWARD_DATA;
     float *own = scratch + weight_floats(w), *to = (float *)(uintptr_t)(back ? o->x : o->y);
+    const ending end = {o->bias, w->relu};
     bool good = true;
     transform_weights(w, scratch, o->w, scratch + weight_floats(w));
 #pragma omp parallel for schedule(static) num_threads(w->threads) reduction(&& : good)
     for (int64_t first = 0; first < w->tiles; first += w->block)
         good = good && pass_block(w, scratch, own + (size_t)omp_get_thread_num() * block_floats(w), back ? o->y : o->x,
-                                  to, o->bias, first);
+                                  to, &end, first);
     return good;
 }
 
@@ -449,7 +465,7 @@ static void finish_weights(const ts_winograd *w, float *weights, float *sums, in
         find_weights(w, weights, o, at);
         for (int i = 0; i < w->products; i++)
             join(from[i], (int64_t)weight_floats(w), shares - 1, w->C);
-        make(at, (const float *const *)from, NULL, w->C);
+        make(at, (const float *const *)from, &as_it_is, w->C);
     }
 }
 

@@ -28,7 +28,7 @@ ts_status ts_winograd_new(ts_winograd **w, const ts_dnnl_conv *shape, ts_dnnl_pa
 void ts_winograd_free(ts_winograd *w); /* NULL is fine */
 size_t ts_winograd_scratch_bytes(const ts_winograd *w);
 
-/* As ts_dnnl_run; a bias is for the forward pass. */
+/* As ts_dnnl_run; a bias and relu (shape->relu) are for passes over images. */
 bool ts_winograd_run(const ts_winograd *w, const ts_dnnl_operands *operands, void *scratch);
 
 #endif

@@ -91,7 +91,7 @@ struct products {
         if (!call)
             return;
         const pairs_job<SKIPS, A_ALONG_K, B_ALONG_K> job = {
-            ts_dense_job_of<A_ALONG_K, B_ALONG_K>(M, N, K, x, M * K, y, K * N, nullptr), b->ahead};
+            ts_dense_job_of<A_ALONG_K, B_ALONG_K>(M, N, K, x, M * K, y, K * N, nullptr, false), b->ahead};
         ts_product_run(call, job, cut, out, N, add, parts);
     }
 };

@@ -13,7 +13,7 @@ struct conv_job {
     const float *x, *w, *bias;
     ts_divider P, Q, channels, taps;
     int K;
-    bool vec_x, vec_w;
+    bool vec_x, vec_w, relu;
 
     __device__ A a(int64_t group, int64_t row) const
     {
@@ -74,7 +74,8 @@ void conv(const ts_call *call)
                           ts_divider(g.S),
                           K,
                           vec_x,
-                          vec_w};
+                          vec_w,
+                          call->desc->attr.conv.relu};
     ts_product_run(call, job, conv_cut(g), ts_cuda_out(call, 0), g.O, false, static_cast<float *>(call->scratch));
 }
 
@@ -123,6 +124,7 @@ struct weights_job {
     ts_divider P, Q, channels, taps;
     int pixels;
     bool vec_x, vec_y;
+    static constexpr bool relu = false;
 
     __device__ A a(int64_t group, int64_t row) const
     {

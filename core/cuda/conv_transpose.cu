@@ -49,7 +49,7 @@ struct up_job {
     const float *y, *w, *bias;
     ts_divider H, W, channels; /* rows and columns of a phase; channels of y in a group */
     int phases[2], step[2], back[2];
-    bool vec_y, vec_w;
+    bool vec_y, vec_w, relu;
 
     __device__ phase phase_of(int64_t copy, int axis) const
     {
@@ -154,7 +154,8 @@ void conv_transpose(const ts_call *call)
                   {},
                   {},
                   ts_aligned(y, g.O) && g.o_group % 4 == 0,
-                  ts_aligned(w, g.c_group)};
+                  ts_aligned(w, g.c_group),
+                  call->desc->attr.conv.relu};
     for (int i = 0; i < 2; i++) {
         job.phases[i] = least(g.stride[i], i ? g.W : g.H);
         job.step[i] = tap_step(g, i);

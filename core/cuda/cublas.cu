@@ -60,7 +60,9 @@ ts_status describe(product *p, const ts_cuda *c, ts_error *err)
     const ts_product_layout *l = &p->layout;
     const cublasOperation_t first = l->trans_first ? CUBLAS_OP_T : CUBLAS_OP_N;
     const cublasOperation_t second = l->trans_second ? CUBLAS_OP_T : CUBLAS_OP_N;
-    const cublasLtEpilogue_t epilogue = l->bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+    const cublasLtEpilogue_t epilogue = l->relu   ? l->bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU
+                                        : l->bias ? CUBLASLT_EPILOGUE_BIAS
+                                                  : CUBLASLT_EPILOGUE_DEFAULT;
     const bool tf32 = c->tf32 && l->in == TS_F32;
     const cudaDataType_t bias = number(l->out);
     BLAS_TRY(cublasLtMatmulDescCreate(&p->what, tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F));

@@ -1,7 +1,7 @@
 /* Convolutions by cuDNN's graph API: the one file that knows it. An execution plan is made once from the layouts of
  * geometry.h; of the engines that the heuristics offer, the first that is deterministic and keeps f32's precision is
  * taken (ts_cuda.fastest and .tf32 lift the two conditions). bf16 operands may go to tensor cores, which add in f32. A
- * forward convolution takes its bias along where an engine can. */
+ * forward convolution takes its bias and relu along where an engine can. */
 #include <cudnn.h>
 
 #include "core/cuda/library.h"
@@ -14,7 +14,7 @@ extern "C" {
 namespace
 {
 
-enum uid : int64_t { UID_X = 1, UID_W, UID_Y, UID_BIAS, UID_SUM };
+enum uid : int64_t { UID_X = 1, UID_W, UID_Y, UID_BIAS, UID_PRODUCT, UID_SUM };
 enum { MOST_ENGINES = 24 };
 const size_t most_workspace = (size_t)1 << 30;
 
@@ -59,10 +59,15 @@ struct descriptor {
     }
 };
 
+/* What follows a convolution. */
+struct ending {
+    bool bias, relu;
+};
+
 struct conv_plan {
     ts_own own;
     cudnnBackendDescriptor_t execution;
-    bool bias_after; /* a pass of its own, where the engine did not take it along */
+    ending rest;  /* what the engine did not take along: a pass of its own */
     bool rounded; /* no engine gives f32 for bf16: the result comes as bf16, at `result` in the scratch, and is cast */
     size_t result;
 };
@@ -221,40 +226,62 @@ cudnnBackendDescriptor_t plan_graph(cudnnBackendDescriptor_t *operations, int64_
     return plan ? plan : ask(CUDNN_HEUR_MODE_FALLBACK, graph, s);
 }
 
-/* The convolution of `desc`, with the addition of a bias behind it where `bias` says so. */
-cudnnBackendDescriptor_t make_plan(const ts_desc *desc, bool bias, engine_search *s)
+/* out = x + b, or an activation of x where b is NULL. NaN stays NaN. */
+struct pointwise {
+    descriptor how{CUDNN_BACKEND_POINTWISE_DESCRIPTOR}, operation{CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR};
+
+    bool finalize(cudnnPointwiseMode_t mode, const descriptor &x, const descriptor *b, const descriptor &out)
+    {
+#if CUDNN_MAJOR < 9 /* later ones never do anything else */
+        const cudnnNanPropagation_t nan = CUDNN_PROPAGATE_NAN;
+        how.set(CUDNN_ATTR_POINTWISE_NAN_PROPAGATION, CUDNN_TYPE_NAN_PROPOGATION, 1, &nan);
+#endif
+        how.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode)
+            .set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &real)
+            .finalize();
+        operation.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, how)
+            .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x)
+            .set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, out);
+        if (b)
+            operation.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, *b);
+        return operation.finalize();
+    }
+};
+
+/* The convolution of `desc`, with as much behind it as `end` says. */
+cudnnBackendDescriptor_t make_plan(const ts_desc *desc, ending end, engine_search *s)
 {
     const ts_conv_layout l = ts_conv_layout_of(desc);
     const ts_image_layout bias_layout = {{1, l.y.dim[1], 1, 1}, {l.y.dim[1], 1, l.y.dim[1], l.y.dim[1]}, l.y.dtype};
     const pass p = pass_of(desc->op);
-    const cudnnPointwiseMode_t sum = CUDNN_POINTWISE_ADD;
     descriptor x(CUDNN_BACKEND_TENSOR_DESCRIPTOR), w(CUDNN_BACKEND_TENSOR_DESCRIPTOR),
-        y(CUDNN_BACKEND_TENSOR_DESCRIPTOR), conv(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR), operation(p.type);
+        y(CUDNN_BACKEND_TENSOR_DESCRIPTOR), b(CUDNN_BACKEND_TENSOR_DESCRIPTOR), sum(CUDNN_BACKEND_TENSOR_DESCRIPTOR),
+        out(CUDNN_BACKEND_TENSOR_DESCRIPTOR), conv(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR), operation(p.type);
+    pointwise addition, activation;
+    const bool ends = end.bias || end.relu;
     describe_tensor(x, UID_X, l.x, false);
     describe_tensor(w, UID_W, l.w, false);
-    describe_tensor(y, bias ? UID_SUM : UID_Y, l.y, bias);
+    describe_tensor(y, ends ? UID_PRODUCT : UID_Y, l.y, ends);
     describe_conv(conv, l);
     operation.set(p.conv, conv).set(p.x, x).set(p.w, w).set(p.y, y).set(p.alpha, 1.0f).set(p.beta, 0.0f);
     if (!operation.finalize())
         return nullptr;
-    cudnnBackendDescriptor_t operations[2] = {operation.d, nullptr};
-    if (!bias)
-        return plan_graph(operations, 1, s);
-    descriptor b(CUDNN_BACKEND_TENSOR_DESCRIPTOR), out(CUDNN_BACKEND_TENSOR_DESCRIPTOR),
-        how(CUDNN_BACKEND_POINTWISE_DESCRIPTOR), addition(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
-    describe_tensor(b, UID_BIAS, bias_layout, false);
-    describe_tensor(out, UID_Y, l.y, false);
-    how.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &sum)
-        .set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &real)
-        .finalize();
-    addition.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, how)
-        .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, y)
-        .set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, b)
-        .set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, out);
-    if (!addition.finalize())
-        return nullptr;
-    operations[1] = addition.d;
-    return plan_graph(operations, 2, s);
+    cudnnBackendDescriptor_t operations[3] = {operation.d};
+    int64_t count = 1;
+    if (end.bias) {
+        describe_tensor(b, UID_BIAS, bias_layout, false);
+        describe_tensor(sum, end.relu ? UID_SUM : UID_Y, l.y, end.relu);
+        if (!addition.finalize(CUDNN_POINTWISE_ADD, y, &b, sum))
+            return nullptr;
+        operations[count++] = addition.operation.d;
+    }
+    if (end.relu) {
+        describe_tensor(out, UID_Y, l.y, false);
+        if (!activation.finalize(CUDNN_POINTWISE_RELU_FWD, end.bias ? sum : y, nullptr, out))
+            return nullptr;
+        operations[count++] = activation.operation.d;
+    }
+    return plan_graph(operations, count, s);
 }
 
 ts_status open_library(ts_cuda *c, ts_error *err)
@@ -318,6 +345,18 @@ ts_status refused(conv_plan *p, const ts_desc *desc, const engine_search *s, ts_
     return ts_own_prepare(&p->own, half ? &ts_widened : own_kernel(desc->op), desc, device, scratch_bytes, err);
 }
 
+/* With as much of what follows as an engine takes along. */
+void make_plan_of_most(conv_plan *p, const ts_desc *desc, engine_search *s)
+{
+    const ending all = {has_bias(desc), desc->op != TS_OP_conv_dw && desc->attr.conv.relu};
+    const ending some[] = {all, {all.bias, false}, {}};
+    for (int i = desc->op == TS_OP_conv ? 0 : 2; i < 3 && !p->execution; i++) {
+        p->rest = {all.bias && !some[i].bias, all.relu && !some[i].relu};
+        if (i == 0 || some[i].bias != some[i - 1].bias || some[i].relu != some[i - 1].relu)
+            p->execution = make_plan(desc, some[i], s);
+    }
+}
+
 /* f32 from bf16 by an engine that only gives bf16: one more rounding, which is said. */
 void plan_rounded(conv_plan *p, const ts_desc *desc, engine_search *s, ts_device *device, size_t *scratch_bytes)
 {
@@ -325,7 +364,7 @@ void plan_rounded(conv_plan *p, const ts_desc *desc, engine_search *s, ts_device
     if (desc->in[0].dtype != TS_BF16 || desc->out[0].dtype != TS_F32)
         return;
     half.out[0].dtype = TS_BF16;
-    p->execution = make_plan(&half, false, s);
+    p->execution = make_plan(&half, {}, s);
     if (!p->execution)
         return;
     p->rounded = true;
@@ -345,12 +384,7 @@ ts_status prepare(const ts_desc *desc, ts_device *device, void **prepared, size_
         return ts_out_of_memory(err, sizeof *p);
     ts_status status = TS_OK;
     engine_search s = {c, desc->in[0].dtype == TS_BF16, scratch_bytes, 0, 0};
-    if (has_bias(desc) && desc->op == TS_OP_conv)
-        p->execution = make_plan(desc, true, &s);
-    if (!p->execution) {
-        p->bias_after = has_bias(desc);
-        p->execution = make_plan(desc, false, &s);
-    }
+    make_plan_of_most(p, desc, &s);
     if (!p->execution)
         plan_rounded(p, desc, &s, device, scratch_bytes);
     if (!p->execution)
@@ -362,29 +396,35 @@ ts_status prepare(const ts_desc *desc, ts_device *device, void **prepared, size_
     return status;
 }
 
-__global__ void add_bias(float *y, const float *bias, int64_t n, int channels)
+/* y, of rows of `channels`: plus bias (NULL: none), then what is below 0 becomes 0 where `relu`. */
+__global__ void end_rows(float *y, const float *bias, bool relu, int64_t n, int channels)
 {
-    for (TS_CUDA_EACH(i, n))
-        y[i] += bias[i % channels];
+    for (TS_CUDA_EACH(i, n)) {
+        const float sum = y[i] + (bias ? bias[i % channels] : 0);
+        y[i] = relu && sum < 0 ? 0 : sum;
+    }
 }
 
-__global__ void add_half_bias(uint16_t *y, const uint16_t *bias, int64_t n, int channels)
+__global__ void end_half_rows(uint16_t *y, const uint16_t *bias, bool relu, int64_t n, int channels)
 {
-    for (TS_CUDA_EACH(i, n))
-        y[i] = ts_bf16_from_f32(ts_f32_from_bf16(y[i]) + ts_f32_from_bf16(bias[i % channels]));
+    for (TS_CUDA_EACH(i, n)) {
+        const float sum = ts_f32_from_bf16(y[i]) + (bias ? ts_f32_from_bf16(bias[i % channels]) : 0);
+        y[i] = ts_bf16_from_f32(relu && sum < 0 ? 0 : sum);
+    }
 }
 
-void run_bias(const ts_call *call)
+void run_rest(const ts_call *call, ending rest)
 {
+    const void *bias = rest.bias ? call->in[2] : nullptr;
     const ts_type *out = &call->desc->out[0];
     const int64_t n = ts_shape_count(out->shape);
     const int channels = (int)out->shape.dim[3];
     if (out->dtype == TS_BF16)
-        TS_LAUNCH(add_half_bias, ts_cuda_grid(call, n), TS_CUDA_BLOCK, ts_cuda_stream(call),
-                  static_cast<uint16_t *>(call->out[0]), static_cast<const uint16_t *>(call->in[2]), n, channels);
+        TS_LAUNCH(end_half_rows, ts_cuda_grid(call, n), TS_CUDA_BLOCK, ts_cuda_stream(call),
+                  static_cast<uint16_t *>(call->out[0]), static_cast<const uint16_t *>(bias), rest.relu, n, channels);
     else
-        TS_LAUNCH(add_bias, ts_cuda_grid(call, n), TS_CUDA_BLOCK, ts_cuda_stream(call),
-                  static_cast<float *>(call->out[0]), static_cast<const float *>(call->in[2]), n, channels);
+        TS_LAUNCH(end_rows, ts_cuda_grid(call, n), TS_CUDA_BLOCK, ts_cuda_stream(call),
+                  static_cast<float *>(call->out[0]), static_cast<const float *>(bias), rest.relu, n, channels);
     ts_cuda_launched(call);
 }
 
@@ -420,7 +460,7 @@ void run(const ts_call *call)
                              : result,
                    bias ? call->in[2] : nullptr};
     descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
-    const int64_t count = bias && !p->bias_after ? 4 : 3;
+    const int64_t count = bias && !p->rest.bias ? 4 : 3;
     pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, uid)
         .set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count, at)
         .set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &call->scratch);
@@ -431,8 +471,8 @@ void run(const ts_call *call)
         ts_device_fail(call->device, "cuDNN: cudnnBackendExecute: %s", cudnnGetErrorString(status));
     if (p->rounded)
         run_cast(call, result);
-    if (p->bias_after)
-        run_bias(call);
+    if (p->rest.bias || p->rest.relu)
+        run_rest(call, p->rest);
 }
 
 const ts_kernel kernel = {.name = "cudnn", .prepare = prepare, .release = release, .run = run, .bf16 = true};

@@ -47,6 +47,7 @@ ts_product_layout ts_product_layout_of(const ts_desc *d)
                                .trans_first = tb,
                                .trans_second = ta,
                                .bias = d->in_count > 2 && ts_type_present(&d->in[2]),
+                               .relu = d->attr.matmul.relu,
                                .ld_first = tb ? K : N,
                                .ld_second = ta ? M : K,
                                .ld_out = N,

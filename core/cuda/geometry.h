@@ -21,14 +21,14 @@ typedef struct {
 /* Of conv (x, w -> y), conv_transpose (y, w -> x) or conv_dw (x, y -> w). */
 ts_conv_layout ts_conv_layout_of(const ts_desc *desc);
 
-/* out = op(first) op(second) + bias, all column-major as in BLAS, `batch` times with steps between the matrices (in
- * elements; 0: the same one). out is m x n, bias has m. A row-major matrix is the column-major transposed one, so
- * `first` is the op's b, `second` its a, m the op's N and n its M. Both operands are of `in`, f32 or bf16, out and bias
- * of `out`; sums are f32. */
+/* out = op(first) op(second) + bias, then relu where asked for, all column-major as in BLAS, `batch` times with steps
+ * between the matrices (in elements; 0: the same one). out is m x n, bias has m. A row-major matrix is the column-major
+ * transposed one, so `first` is the op's b, `second` its a, m the op's N and n its M. Both operands are of `in`, f32 or
+ * bf16, out and bias of `out`; sums are f32. */
 typedef struct {
     ts_dtype in, out;
     int64_t m, n, k, batch;
-    bool trans_first, trans_second, bias;
+    bool trans_first, trans_second, bias, relu;
     int64_t ld_first, ld_second, ld_out;
     int64_t step_first, step_second, step_out;
 } ts_product_layout;

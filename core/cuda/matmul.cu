@@ -1,4 +1,4 @@
-/* c = op(a) op(b) + bias by tiles, for what cuBLASLt refuses and for builds without it. */
+/* c = op(a) op(b) + bias, then relu where asked for, by tiles, for what cuBLASLt refuses and for builds without it. */
 #include "core/cuda/library.h"
 #include "core/cuda/product.cuh"
 
@@ -35,7 +35,7 @@ template <bool TRANS_A, bool TRANS_B> void multiply(const ts_call *call)
     const sizes s = sizes_of(call->desc);
     const auto job =
         ts_dense_job_of<!TRANS_A, TRANS_B>(s.M, s.N, s.K, ts_cuda_in(call, 0), s.M * s.K, ts_cuda_in(call, 1),
-                                           s.one_b ? 0 : s.K * s.N, ts_cuda_in(call, 2));
+                                           s.one_b ? 0 : s.K * s.N, ts_cuda_in(call, 2), call->desc->attr.matmul.relu);
     ts_product_run(call, job, cut_of(s), ts_cuda_out(call, 0), s.N, false, static_cast<float *>(call->scratch));
 }
 

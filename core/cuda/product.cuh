@@ -6,7 +6,7 @@
  *   float *row(out, copy, row)        where a row of results begins; NULL: there is none
  *   blocks                            of 256 threads that a multiprocessor shall hold: 1 where registers do not suffice
  *                                     for 2
- *   cols, bias                        columns that a row has; a bias, or NULL
+ *   cols, bias, relu                  columns that a row has; a bias, or NULL; whether relu follows
  *
  * Where the tiles are few and k is long, k is cut into parts whose sums are added afterwards, in order. How many parts
  * is said by the shapes alone: the same product has the same bits on every GPU. */
@@ -77,17 +77,29 @@ static inline size_t ts_cut_scratch(const ts_cut *c)
     return c->parts > 1 ? (size_t)c->parts * (size_t)c->total * sizeof(float) : 0;
 }
 
-/* Columns col ... of a row: what is there, where `add`, plus sums, plus bias. vec: to + col is aligned to 16. */
+/* What a result goes through on its way to memory. */
+struct ts_ending {
+    const float *bias; /* NULL: none */
+    bool add, relu;    /* to what is there; then what is below 0 becomes 0 */
+};
+
+static __device__ inline float ts_relu_where(bool relu, float x)
+{
+    return relu && x < 0 ? 0 : x;
+}
+
+/* Columns col ... of a row, ended. vec: to + col is aligned to 16. */
 template <int N>
-__device__ void ts_product_store(float *to, const float *bias, const float (&sum)[N], int first, int64_t col,
-                                 int64_t cols, bool add, bool vec)
+__device__ void ts_product_store(float *to, ts_ending end, const float (&sum)[N], int first, int64_t col, int64_t cols,
+                                 bool vec)
 {
     float y[4];
     TS_UNROLL
     for (int j = 0; j < 4; j++) {
         y[j] = sum[first + j];
         if (col + j < cols)
-            y[j] += (bias ? bias[col + j] : 0) + (add ? to[col + j] : 0);
+            y[j] += (end.bias ? end.bias[col + j] : 0) + (end.add ? to[col + j] : 0);
+        y[j] = ts_relu_where(end.relu, y[j]);
     }
     if (vec && col + 4 <= cols) {
         *reinterpret_cast<float4 *>(to + col) = make_float4(y[0], y[1], y[2], y[3]);
@@ -99,7 +111,8 @@ __device__ void ts_product_store(float *to, const float *bias, const float (&sum
             to[col + j] = y[j];
 }
 
-/* The job of matrices that exist: out [copies, M, N] = a b + bias. A step leads from a copy's matrix to the next one's.
+/* The job of matrices that exist: out [copies, M, N] = a b + bias, then relu where asked for. A step leads from a
+ * copy's matrix to the next one's.
  */
 template <bool A_ALONG_K, bool B_ALONG_K> struct ts_dense_job {
     typedef ts_dense<A_ALONG_K> A;
@@ -109,7 +122,7 @@ template <bool A_ALONG_K, bool B_ALONG_K> struct ts_dense_job {
     int K;
     const float *first, *second, *bias;
     int64_t first_step, second_step;
-    bool first_vec, second_vec;
+    bool first_vec, second_vec, relu;
 
     /* Each matrix has no gaps: a is [M, K] or [K, M], b [N, K] or [K, N]. */
     __device__ A a(int64_t copy, int64_t row) const
@@ -136,7 +149,7 @@ template <bool A_ALONG_K, bool B_ALONG_K> struct ts_dense_job {
 
 template <bool A_ALONG_K, bool B_ALONG_K>
 ts_dense_job<A_ALONG_K, B_ALONG_K> ts_dense_job_of(int64_t M, int64_t N, int64_t K, const float *a, int64_t a_step,
-                                                   const float *b, int64_t b_step, const float *bias)
+                                                   const float *b, int64_t b_step, const float *bias, bool relu)
 {
     return {M,
             N,
@@ -147,7 +160,8 @@ ts_dense_job<A_ALONG_K, B_ALONG_K> ts_dense_job_of(int64_t M, int64_t N, int64_t
             a_step,
             b_step,
             ts_aligned(a, A_ALONG_K ? K : M) && a_step % 4 == 0,
-            ts_aligned(b, B_ALONG_K ? K : N) && b_step % 4 == 0};
+            ts_aligned(b, B_ALONG_K ? K : N) && b_step % 4 == 0,
+            relu};
 }
 
 template <int EDGE, class Job>
@@ -167,30 +181,31 @@ __global__ __launch_bounds__(2 * EDGE, EDGE == 128 ? Job::blocks : 4) void ts_pr
     const ts_span span = job.span(copy, row, col, EDGE);
     const int64_t from = (int64_t)part * cut.part_depth, to = from + cut.part_depth;
     const int first = (int)(span.first > from ? span.first / tile::slice * tile::slice : from);
-    const int end = (int)(span.end < to ? span.end : to);
+    const int last = (int)(span.end < to ? span.end : to);
 
     typename tile::sums sum = {};
     tile::product(sum, memory, job.a(copy, row + tile::place(Job::A::along_k)),
-                  job.b(copy, col + tile::place(Job::B::along_k)), first, end);
-    const float *bias = job.bias && cut.parts == 1 ? job.bias_of(copy) : nullptr;
+                  job.b(copy, col + tile::place(Job::B::along_k)), first, last);
+    const bool whole = cut.parts == 1;
+    const ts_ending end = {job.bias && whole ? job.bias_of(copy) : nullptr, add, job.relu && whole};
     TS_UNROLL
     for (int i = 0; i < tile::rows; i++) {
         float *line = job.row(out + part * cut.total, copy, row + tile::row(i));
         TS_UNROLL
         for (int j = 0; line && j < tile::cols; j += 4)
-            ts_product_store(line, bias, sum[i], j, col + tile::col(j), job.cols, add, vec);
+            ts_product_store(line, end, sum[i], j, col + tile::col(j), job.cols, vec);
     }
 }
 
-/* out [total], rows of `cols`: what is there, where `add`, plus the parts in order, plus bias [cols] */
-static __global__ void ts_product_add_parts(float *out, const float *parts, unsigned count, int64_t total,
-                                            const float *bias, int64_t cols, bool add)
+/* out [total], rows of `cols`: the parts in order, ended by a bias [cols] and so on */
+static __global__ void ts_product_add_parts(float *out, const float *parts, unsigned count, int64_t total, int64_t cols,
+                                            ts_ending end)
 {
     for (TS_CUDA_EACH(i, total)) {
-        float sum = add ? out[i] : 0;
+        float sum = end.add ? out[i] : 0;
         for (unsigned part = 0; part < count; part++)
             sum += parts[part * total + i];
-        out[i] = sum + (bias ? bias[i % cols] : 0);
+        out[i] = ts_relu_where(end.relu, sum + (end.bias ? end.bias[i % cols] : 0));
     }
 }
 
@@ -213,7 +228,7 @@ void ts_product_run(const ts_call *call, const Job &job, const ts_cut &cut, floa
         TS_LAUNCH_BLOCK((ts_product_tile<32, Job>), (unsigned)tiles, 64, 0, stream, job, cut, to, add && !split, vec);
     if (split)
         TS_LAUNCH(ts_product_add_parts, ts_cuda_grid(call, cut.total), TS_CUDA_BLOCK, stream, out, parts, cut.parts,
-                  cut.total, job.bias, width, add);
+                  cut.total, width, ts_ending{job.bias, add, job.relu});
     ts_cuda_launched(call);
 }
 

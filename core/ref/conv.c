@@ -104,6 +104,12 @@ static double weight_at(const geometry *g, const real *x, const real *y, int64_t
     return sum;
 }
 
+static real ended(const ts_desc *d, double sum)
+{
+    const real y = (real)sum;
+    return d->attr.conv.relu && y < 0 ? 0 : y;
+}
+
 /* x [B, H, W, C], w [O, R, S, C/groups], bias [O] or absent -> y [B, P, Q, O]. */
 void REF(conv)(const ts_call *call)
 {
@@ -115,7 +121,7 @@ void REF(conv)(const ts_call *call)
         for (int64_t p = 0; p < g.P; p++)
             for (int64_t q = 0; q < g.Q; q++)
                 for (int64_t o = 0; o < g.O; o++)
-                    *y++ = (real)(conv_at(&g, x, w, b, p, q, o) + (bias ? (double)bias[o] : 0));
+                    *y++ = ended(d, conv_at(&g, x, w, b, p, q, o) + (bias ? (double)bias[o] : 0));
 }
 
 /* y [B, P, Q, O], w [O, R, S, C/groups], bias [C] or absent -> x [B, H, W, C]. */
@@ -129,7 +135,7 @@ void REF(conv_transpose)(const ts_call *call)
         for (int64_t i = 0; i < g.H; i++)
             for (int64_t j = 0; j < g.W; j++)
                 for (int64_t c = 0; c < g.C; c++)
-                    *x++ = (real)(transpose_at(&g, y, w, b, i, j, c) + (bias ? (double)bias[c] : 0));
+                    *x++ = ended(d, transpose_at(&g, y, w, b, i, j, c) + (bias ? (double)bias[c] : 0));
 }
 
 /* x [B, H, W, C], y [B, P, Q, O] -> w [O, R, S, C/groups]. */

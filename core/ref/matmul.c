@@ -4,16 +4,16 @@
 #include "core/ref/ref.h"
 
 /* c [M, N] = op(a) op(b) + bias. Element (i, k) of op(a) is at a[i * a_row + k * a_col], (k, j) of op(b) likewise;
- * bias [N] or NULL. */
+ * bias [N] or NULL; then relu, where asked for. */
 static void multiply(real *c, const real *a, int64_t a_row, int64_t a_col, const real *b, int64_t b_row, int64_t b_col,
-                     const real *bias, int64_t M, int64_t N, int64_t K)
+                     const real *bias, bool relu, int64_t M, int64_t N, int64_t K)
 {
     for (int64_t i = 0; i < M; i++)
         for (int64_t j = 0; j < N; j++) {
             double sum = bias ? (double)bias[j] : 0;
             for (int64_t k = 0; k < K; k++)
                 sum += (double)a[i * a_row + k * a_col] * (double)b[k * b_row + j * b_col];
-            c[i * N + j] = (real)sum;
+            c[i * N + j] = relu && (real)sum < 0 ? 0 : (real)sum;
         }
 }
 
@@ -33,5 +33,5 @@ void REF(matmul)(const ts_call *call)
     const int64_t b_step = bs.rank == 2 ? 0 : K * N;
     for (int64_t n = 0; n < batch; n++)
         multiply(out + n * M * N, a + n * M * K, ta ? 1 : K, ta ? M : 1, b + n * b_step, tb ? 1 : N, tb ? K : 1, bias,
-                 M, N, K);
+                 d->attr.matmul.relu, M, N, K);
 }

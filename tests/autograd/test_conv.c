@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "autograd/conv.h"
+#include "autograd/elementwise.h"
 #include "autograd/node.h"
 #include "tests/support/op_case.h"
 
@@ -50,6 +51,18 @@ BUILD(up_dilated, ts_conv2d_transpose, .dilation = {2, 1}, .output_pad = {1, 0})
 BUILD(up_groups, ts_conv2d_transpose, .stride = {2, 2}, .pad = {1, 1}, .groups = 2)
 BUILD(up_time, ts_conv1d_transpose, .stride = {2}, .pad = {1})
 
+/* What autograd/epilogue.c makes one op of. */
+#define THEN_RELU(name)                                                                                                \
+    static ts_value name##_then_relu(const ts_value *in)                                                               \
+    {                                                                                                                  \
+        return ts_relu(name(in));                                                                                      \
+    }
+THEN_RELU(same3)
+THEN_RELU(no_bias)
+THEN_RELU(time3)
+THEN_RELU(up_double4)
+THEN_RELU(up_time)
+
 TS_CASES(conv) = {
     CASE("1x1", plain, NORMAL(2, 3, 2, 4), NORMAL(5, 1, 1, 4), NORMAL(5)),
     CASE("one pixel, one channel", plain, NORMAL(1, 1, 1, 1), NORMAL(1, 1, 1, 1), NORMAL(1)),
@@ -74,6 +87,10 @@ TS_CASES(conv) = {
     CASE("1-D 4 stride 2", time_half4, NORMAL(2, 8, 3), NORMAL(4, 4, 3), NORMAL(4)),
     CASE("1-D dilation beyond the ends", time_dilated, NORMAL(1, 5, 4), NORMAL(4, 3, 4), NORMAL(4)),
     CASE("1-D causal", time_causal, NORMAL(2, 6, 2), NORMAL(3, 3, 2), NORMAL(3)),
+    CASE("then relu", same3_then_relu, NORMAL(2, 6, 5, 16), NORMAL(16, 3, 3, 16), NORMAL(16)),
+    CASE("16 to 1, then relu", same3_then_relu, NORMAL(2, 6, 7, 16), NORMAL(1, 3, 3, 16), NORMAL(1)),
+    CASE("no bias, then relu", no_bias_then_relu, NORMAL(1, 4, 4, 2), NORMAL(3, 2, 3, 2)),
+    CASE("1-D, then relu", time3_then_relu, NORMAL(2, 7, 3), NORMAL(5, 3, 3), NORMAL(5)),
     {0},
 };
 
@@ -89,6 +106,9 @@ TS_CASES(conv_transpose) = {
     CASE("output padding beyond the stride", up_dilated, NORMAL(1, 3, 3, 2), NORMAL(2, 3, 2, 3), NORMAL(3)),
     CASE("2 groups", up_groups, NORMAL(1, 3, 2, 4), NORMAL(4, 3, 3, 3), NORMAL(6)),
     CASE("1-D 4 stride 2", up_time, NORMAL(2, 4, 3), NORMAL(3, 4, 5), NORMAL(5)),
+    CASE("then relu", up_double4_then_relu, NORMAL(2, 3, 4, 16), NORMAL(16, 4, 4, 16), NORMAL(16)),
+    CASE("16 to 3, then relu", up_double4_then_relu, NORMAL(1, 4, 4, 16), NORMAL(16, 4, 4, 3), NORMAL(3)),
+    CASE("1-D, then relu", up_time_then_relu, NORMAL(2, 4, 3), NORMAL(3, 4, 5), NORMAL(5)),
     {0},
 };
 

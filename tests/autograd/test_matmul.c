@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "autograd/elementwise.h"
 #include "autograd/matmul.h"
 #include "autograd/node.h"
 #include "tests/support/op_case.h"
@@ -46,6 +47,12 @@ static ts_value linear_without_bias(const ts_value *in)
     return ts_linear(in[0], in[1], TS_ABSENT);
 }
 
+/* What autograd/epilogue.c makes one op of. */
+static ts_value linear_then_relu(const ts_value *in)
+{
+    return ts_relu(linear(in));
+}
+
 TS_CASES(matmul) = {
     CASE("2-D", plain, NORMAL(3, 4), NORMAL(4, 5)),
     CASE("a^T", first_transposed, NORMAL(4, 3), NORMAL(4, 5)),
@@ -68,6 +75,8 @@ TS_CASES(matmul) = {
     CASE("linear over [B, T, C]", linear, NORMAL(2, 3, 4), NORMAL(6, 4), NORMAL(6)),
     CASE("linear, no bias", linear_without_bias, NORMAL(7, 3), NORMAL(5, 3)),
     CASE("linear to 1", linear, NORMAL(5, 3), NORMAL(1, 3), NORMAL(1)),
+    CASE("linear, then relu", linear_then_relu, NORMAL(7, 3), NORMAL(5, 3), NORMAL(5)),
+    CASE("linear of many, then relu", linear_then_relu, NORMAL(3, 600), NORMAL(5, 600), NORMAL(5)),
     {0},
 };
 

@@ -112,6 +112,7 @@ static ts_dnnl_conv drawn_conv(int64_t most_dilated)
     g.H = size[0], g.W = size[1], g.P = out[0], g.Q = out[1], g.R = taps[0], g.S = taps[1];
     g.C = channels[draw(0, 9)] * g.groups;
     g.O = channels[draw(0, 9)] * g.groups;
+    g.relu = g.B % 2;
     return g;
 }
 
@@ -131,6 +132,7 @@ static ts_desc desc_of(const ts_dnnl_conv *g, ts_dnnl_pass pass, bool bias)
         d.attr.conv.dilation[i] = g->dilation[i];
     }
     d.attr.conv.groups = g->groups;
+    d.attr.conv.relu = g->relu && pass != TS_DNNL_BACKWARD_WEIGHTS;
     return d;
 }
 
@@ -250,6 +252,7 @@ static ts_dnnl_conv drawn_three_taps(void)
         g.pad[0] = g.pad[1], g.dilation[0] = g.dilation[1];
         g.pad[1] = pad, g.dilation[1] = dilation;
     }
+    g.relu = g.B % 2;
     return g;
 }
 
@@ -526,6 +529,7 @@ Test(core_cpu_conv, matmul_agrees_with_ref)
         const int64_t B = draw(1, 3), M = draw(1, 40), N = draw(1, 70), K = draw(1, 50);
         const bool ta = draw(0, 1), tb = draw(0, 1), one_b = draw(0, 1);
         ts_desc d = {.op = TS_OP_matmul, .in_count = (int)draw(2, 3), .out_count = 1};
+        d.attr.matmul.relu = M % 2;
         d.attr.matmul.trans_a = ta;
         d.attr.matmul.trans_b = tb;
         const int64_t b_rows = tb ? N : K, b_columns = tb ? K : N;
@@ -541,6 +545,51 @@ Test(core_cpu_conv, matmul_agrees_with_ref)
 }
 
 /* ---- bf16 ---- */
+
+/* Where the reference has NaN, the kernel has it too. */
+static int expect_nan_kept(ts_device *device, const ts_desc *d)
+{
+    void *in[2] = {numbers(d->in[0].shape), numbers(d->in[1].shape)};
+    int kept = 0;
+    ((float *)in[0])[ts_shape_count(d->in[0].shape) / 2] = NAN;
+    float *fast = run(ts_cpu_kernel(d->op), device, d, in), *right = run(ts_ref_kernel(d->op, false), device, d, in);
+    for (int64_t i = 0; i < ts_shape_count(d->out[0].shape); i++) {
+        cr_expect(!isnan(right[i]) || isnan(fast[i]), "%s, to %s: element %lld is %g", ts_ops[d->op].name,
+                  ts_shape_print(d->out[0].shape).text, (long long)i, (double)fast[i]);
+        kept += isnan(right[i]);
+    }
+    check_and_free((unsigned char *)fast, bytes_of(d));
+    check_and_free((unsigned char *)right, bytes_of(d));
+    free(in[0]);
+    free(in[1]);
+    return kept;
+}
+
+/* A training that diverges must not look healthy because an activation has made 0 of it: by oneDNN, by our kernel for
+ * few channels, by fewer products. */
+Test(core_cpu_conv, an_activation_keeps_nan)
+{
+    ts_device *device;
+    setenv("TESSERA_WINOGRAD", "0", 1);
+    cr_assert_eq(ts_device_open("cpu", 2, &device, NULL), TS_OK);
+    for (int way = 0; way < 3; way++) {
+        ts_dnnl_conv g = layer(16, 8, 8, 32, 1);
+        g.relu = true;
+        g.O = way == 1 ? 2 : 32;
+        if (way == 2)
+            setenv("TESSERA_WINOGRAD", "always", 1);
+        ts_desc d = desc_of(&g, TS_DNNL_FORWARD, false);
+        cr_assert(ts_thin_fits(&g, TS_DNNL_FORWARD) == (way == 1) &&
+                  ts_winograd_fits(&g, TS_DNNL_FORWARD) == (way == 2));
+        cr_assert_geq(expect_nan_kept(device, &d), 4 * g.O);
+        d = desc_of(&g, TS_DNNL_BACKWARD_DATA, false);
+        cr_assert_geq(expect_nan_kept(device, &d), 4 * g.C);
+    }
+    ts_desc d = {.op = TS_OP_matmul, .in_count = 2, .out_count = 1, .attr.matmul.relu = true};
+    d.in[0].shape = ts_shape_of(40, 16), d.in[1].shape = ts_shape_of(16, 24), d.out[0].shape = ts_shape_of(40, 24);
+    cr_assert_eq(expect_nan_kept(device, &d), 24);
+    ts_device_close(device);
+}
 
 static uint16_t *half_numbers(ts_shape shape)
 {
