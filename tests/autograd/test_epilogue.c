@@ -1,13 +1,17 @@
 /* Activations in the product before them: which are taken there, and which not. That no bit changes is shown by
  * autograd_every_op/fusing_keeps_the_bits over the cases "then relu" of test_conv.c and test_matmul.c. */
 #include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "autograd/differentiate.h"
 #include "autograd/fuse.h"
 #include "autograd/node.h"
 #include "autograd/ops.h"
+#include "autograd/program.h"
 #include "autograd/store.h"
+#include "tests/cuda/direct.h"
 
 static int count(const ts_graph *g, ts_op op)
 {
@@ -140,6 +144,73 @@ Test(autograd_epilogue, is_taken_past_what_nobody_needs)
     ts_fuse(g);
     cr_expect_eq(endings(g), 1);
     ts_graph_free(g);
+}
+
+/* Ones for every input, and NaN at the end of each. */
+static void feed(ts_program *p, ts_graph *g)
+{
+    for (int32_t v = 0; v < g->value_count; v++) {
+        if (g->values[v].kind != TS_KIND_INPUT)
+            continue;
+        const int64_t n = ts_shape_count(g->values[v].type.shape);
+        float *x = malloc((size_t)n * sizeof *x);
+        for (int64_t i = 0; i < n; i++)
+            x[i] = i == n - 1 ? NAN : 1;
+        ts_program_set(p, ts_value_at(g, v), x);
+        free(x);
+    }
+}
+
+static int64_t count_nan(ts_value (*product)(ts_graph *), const char *spec, bool fused)
+{
+    ts_error err;
+    ts_device *device;
+    ts_program *p;
+    ts_graph *g = ts_graph_new(TS_F32);
+    ts_value y = ts_relu(product(g));
+    ts_output(y, "y");
+    if (fused)
+        ts_fuse(g);
+    cr_assert_eq(endings(g), fused);
+    cr_assert_eq(ts_device_open(spec, 2, &device, &err), TS_OK, "%s", err.text);
+    ts_workspace *workspace = ts_workspace_new(device);
+    cr_assert_eq(ts_program_new(g, workspace, &p, &err), TS_OK, "%s", err.text);
+    feed(p, g);
+    cr_assert_eq(ts_program_run(p, &err), TS_OK, "%s", err.text);
+    const int64_t n = ts_shape_count(ts_value_shape(y));
+    float *out = malloc((size_t)n * sizeof *out);
+    int64_t nans = 0;
+    ts_program_get(p, y, out);
+    for (int64_t i = 0; i < n; i++)
+        nans += isnan(out[i]) != 0;
+    free(out);
+    ts_program_free(p);
+    ts_workspace_free(workspace);
+    ts_graph_free(g);
+    ts_device_close(device);
+    return nans;
+}
+
+static void expect_nan_stays(const char *spec)
+{
+    ts_value (*const products[])(ts_graph *) = {conv, conv_over_time, transposed, linear};
+    for (size_t i = 0; i < sizeof products / sizeof *products; i++) {
+        const int64_t plain = count_nan(products[i], spec, false);
+        cr_expect_gt(plain, 0);
+        cr_expect_eq(count_nan(products[i], spec, true), plain, "%s, product %zu", spec, i);
+    }
+}
+
+Test(autograd_epilogue, nan_stays)
+{
+    expect_nan_stays("ref");
+    expect_nan_stays("cpu");
+}
+
+Test(autograd_epilogue, nan_stays_on_cuda)
+{
+    direct_emulated();
+    expect_nan_stays("cuda");
 }
 
 Test(autograd_epilogue, what_is_bound_keeps_its_place)
