@@ -1,6 +1,7 @@
 /* Elementwise passes, vectorised and split over threads in fixed blocks. What is fast: operands of one shape, and
  * beside a full one a scalar, a last-axis row (a bias) or a column (a mask). Every other broadcast goes to the
  * reference loop. A chain goes block by block through the loops of its ops. */
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -63,6 +64,7 @@ typedef void (*row_fn)(float *restrict y, const float *a, const float *b, int64_
 ROW(add, u + v)
 ROW(subtract, u - v)
 ROW(mul, u *v)
+ROW(div, u / v)
 
 /* Where the part that begins at element `first` of the result begins in an operand. */
 static int64_t offset_of(reading r, int64_t first, int64_t width)
@@ -97,6 +99,52 @@ static void run_two(const ts_call *call, row_fn row)
 TWO(add)
 TWO(subtract)
 TWO(mul)
+TWO(div)
+
+/* y = condition ? a : b over n elements; a step of 0 is one number for all of them. */
+typedef struct {
+    const float *condition, *a, *b;
+    int64_t step[3];
+} choice;
+
+TS_SIMD static void where_row(float *y, const choice *c, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = c->condition[i * c->step[0]] != 0 ? c->a[i * c->step[1]] : c->b[i * c->step[2]];
+}
+
+static bool where_accepts(const ts_desc *d)
+{
+    bool fits = d->out[0].dtype == TS_F32 && ts_shape_count(d->out[0].shape) > 0;
+    for (int k = 0; k < 3; k++)
+        fits = fits && d->in[k].dtype == TS_F32 && reading_of(d->in[k].shape, d->out[0].shape) != NOT_SO;
+    return fits;
+}
+
+static void where_run(const ts_call *call)
+{
+    const ts_shape shape = call->desc->out[0].shape;
+    const int64_t total = ts_shape_count(shape);
+    reading r[3];
+    bool by_row = false;
+    for (int k = 0; k < 3; k++) {
+        r[k] = reading_of(call->desc->in[k].shape, shape);
+        by_row |= r[k] == REPEATED || r[k] == COLUMN;
+    }
+    const int64_t width = by_row ? shape.dim[shape.rank - 1] : BLOCK;
+#pragma omp parallel for schedule(static) num_threads(ts_cpu_threads(call, total))
+    for (int64_t first = 0; first < total; first += width) {
+        choice c;
+        const float **at[] = {&c.condition, &c.a, &c.b};
+        for (int k = 0; k < 3; k++) {
+            *at[k] = (const float *)call->in[k] + offset_of(r[k], first, width);
+            c.step[k] = r[k] != SCALAR && r[k] != COLUMN;
+        }
+        where_row((float *)call->out[0] + first, &c, total - first < width ? total - first : width);
+    }
+}
+
+const ts_kernel ts_cpu_where = {.name = "simd", .accepts = where_accepts, .run = where_run};
 
 static bool is_f32(const ts_desc *d)
 {
@@ -132,7 +180,17 @@ static inline float normal_part(float x)
     return ts_vnormal(x, &e);
 }
 
+static inline float smooth_abs(float x, float beta)
+{
+    const float m = fabsf(x);
+    return m < beta ? 0.5f * x * x / beta : m - 0.5f * beta;
+}
+
 ONE(affine, a *x + b)
+ONE(square, x *x)
+ONE(abs, fabsf(x))
+ONE(smooth_abs, smooth_abs(x, a))
+ONE(clamp, x<a ? a : x> b ? b : x)
 ONE(relu, x < 0 ? 0 : x)
 ONE(tanh, ts_vtanh(x))
 ONE(silu, x / (1.0f + ts_vexp(-x)))
@@ -221,7 +279,12 @@ static void run_step(const ts_call *call, const ts_chain_step *s, float *y, cons
         TWO_STEP(add)
         TWO_STEP(subtract)
         TWO_STEP(mul)
+        TWO_STEP(div)
         ONE_STEP(affine)
+        ONE_STEP(square)
+        ONE_STEP(abs)
+        ONE_STEP(smooth_abs)
+        ONE_STEP(clamp)
         ONE_STEP(relu)
         ONE_STEP(tanh)
         ONE_STEP(silu)
@@ -230,6 +293,10 @@ static void run_step(const ts_call *call, const ts_chain_step *s, float *y, cons
         SLOPE_STEP(tanh_dx)
         SLOPE_STEP(silu_dx)
         SLOPE_STEP(gelu_dx)
+    case TS_OP_where:
+        where_row(
+            y, &(choice){x, u, v->at[s->in[2]], {!v->scalar[s->in[0]], !v->scalar[s->in[1]], !v->scalar[s->in[2]]}}, n);
+        break;
     default:
         reference_step(call, s, y, v, n);
     }
