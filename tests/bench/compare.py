@@ -31,7 +31,7 @@ import sys
 import tempfile
 
 from processes import HERE, ROOT, Failed, print_machine, run, torch_version, tuned
-from workloads import WORKLOADS
+from workloads import WORKLOADS, write_clips
 
 
 class Contestant:
@@ -229,7 +229,10 @@ def main():
     try:
         print_machine(None if args.no_tessera else args.program, args.device)
         for name in args.workloads:
-            good &= table(name, measure(args, name), args)
+            with tempfile.TemporaryDirectory(prefix="tessera-bench-") as folder:
+                clips = WORKLOADS[name]["clips"]
+                WORKLOADS[name]["set"] += write_clips(folder, clips) if clips else []
+                good &= table(name, measure(args, name), args)
     except Failed as e:
         print(f"compare: {e}", file=sys.stderr)
         return 2

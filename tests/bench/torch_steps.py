@@ -40,6 +40,9 @@ WORKLOADS = {
     "classic_vq_128": (lambda: Classic(MovingCodebook(512, 64), 64), "adam", (3, 128, 128), 256),
     "classic_fsq_128": (lambda: Classic(grid(64), 64), "adam", (3, 128, 128), 256),
     "t2m_vq": (lambda: Motion(ResetCodebook(512, 512)), "adamw", (64, 263), 256),
+    "motionmillion_fsq": (
+        lambda: Motion(ProjectedFiniteScalar([8, 8, 8, 5, 5, 5], 512), columns=272, levels=1, norm=True), "adamw", (96, 272), 64,
+    ),
     "t2m_fsq": (lambda: Motion(grid(512)), "adamw", (64, 263), 256),
 }
 WINDOWS, WARM_UP, BATCHES = 5, 3, 4

@@ -97,24 +97,30 @@ def lay_channels_last(model):
             module.to(memory_format=torch.channels_last)
 
 
+class OverChannels(nn.LayerNorm):
+    def forward(self, x):
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
 class Block(nn.Module):
-    def __init__(self, width, dilation):
+    def __init__(self, width, dilation, norm=False):
         super().__init__()
+        self.norm1, self.norm2 = (OverChannels(width) if norm else nn.Identity() for _ in range(2))
         self.conv1 = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
         self.conv2 = nn.Conv1d(width, width, 1)
 
     def forward(self, x):
-        return x + self.conv2(F.relu(self.conv1(F.relu(x))))
+        return x + self.conv2(F.relu(self.norm2(self.conv1(F.relu(self.norm1(x))))))
 
 
 class Level(nn.Module):
     """A strided convolution and the residual stack behind it, or the stack and a convolution behind its upsampling."""
 
-    def __init__(self, width, depth, growth, down, stride=2):
+    def __init__(self, width, depth, growth, down, stride=2, norm=False):
         super().__init__()
         self.down, self.stride = down, stride
         self.conv = nn.Conv1d(width, width, 2 * stride, stride, stride // 2) if down else nn.Conv1d(width, width, 3, padding=1)
-        self.block = nn.ModuleList(Block(width, growth ** (depth - 1 - i)) for i in range(depth))
+        self.block = nn.ModuleList(Block(width, growth ** (depth - 1 - i), norm) for i in range(depth))
 
     def forward(self, x):
         x = self.conv(x) if self.down else x
@@ -124,10 +130,10 @@ class Level(nn.Module):
 
 
 class Encoder(nn.Module):
-    def __init__(self, columns, width, depth, growth, levels, out):
+    def __init__(self, columns, width, depth, growth, levels, out, norm):
         super().__init__()
         self.first, self.last = nn.Conv1d(columns, width, 3, padding=1), nn.Conv1d(width, out, 3, padding=1)
-        self.down = nn.ModuleList(Level(width, depth, growth, True) for _ in range(levels))
+        self.down = nn.ModuleList(Level(width, depth, growth, True, norm=norm) for _ in range(levels))
 
     def forward(self, x):
         x = F.relu(self.first(x))
@@ -137,11 +143,11 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    def __init__(self, columns, width, depth, growth, levels, out):
+    def __init__(self, columns, width, depth, growth, levels, out, norm):
         super().__init__()
         self.first, self.last = nn.Conv1d(out, width, 3, padding=1), nn.Conv1d(width, columns, 3, padding=1)
         self.body = nn.Conv1d(width, width, 3, padding=1)
-        self.up = nn.ModuleList(Level(width, depth, growth, False) for _ in range(levels))
+        self.up = nn.ModuleList(Level(width, depth, growth, False, norm=norm) for _ in range(levels))
 
     def forward(self, x):
         x = F.relu(self.first(x))
@@ -151,9 +157,9 @@ class Decoder(nn.Module):
 
 
 class Motion(nn.Module):
-    def __init__(self, quantizer, columns=263, width=512, depth=3, growth=3, levels=2, code_width=None):
+    def __init__(self, quantizer, columns=263, width=512, depth=3, growth=3, levels=2, code_width=None, norm=False):
         super().__init__()
-        shape = (columns, width, depth, growth, levels, code_width or width)
+        shape = (columns, width, depth, growth, levels, code_width or width, norm)
         self.encoder, self.quantizer, self.decoder = Encoder(*shape), quantizer, Decoder(*shape)
         self.columns, self.frames_per_token = columns, 2**levels
 
