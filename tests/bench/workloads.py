@@ -15,7 +15,7 @@ ONE_GRID = ["quantizer.kind=finite_scalar", "quantizer.levels=[8,8,8]"]
 NO_STOPS = ["train.eval_every=0", "train.checkpoint_every=0"]
 
 
-def write_clips(folder, columns, count=24, frames=256):
+def write_clips(folder, columns, count=80, frames=128):
     """A tree of MotionMillion's form, of noise: nothing generates motion of its layout. Returns the overrides that read it."""
     names = [f"clip{i}" for i in range(count)]
     for part in ("motion_data/vector_272", "split/version1/tokenizer_96"):
