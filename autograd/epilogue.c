@@ -9,22 +9,14 @@ typedef struct {
     int32_t *root, *readers;
 } uses;
 
-static bool is_alias(const ts_node *node)
-{
-    return ts_ops[node->op].op_class == TS_CLASS_ALIAS;
-}
-
 static void count_uses(uses *u)
 {
     const ts_graph *g = u->g;
     ts_mark_needed(g, u->needed);
-    for (int32_t v = 0; v < g->value_count; v++)
-        u->root[v] = v;
+    ts_find_roots(g, u->root);
     for (int32_t i = 0; i < g->node_count; i++) {
         const ts_node *node = &g->nodes[i];
-        if (is_alias(node))
-            u->root[node->out[0]] = u->root[node->in[0]];
-        for (int k = 0; u->needed[i] && !is_alias(node) && k < node->in_count; k++)
+        for (int k = 0; u->needed[i] && !ts_node_is_alias(node) && k < node->in_count; k++)
             if (node->in[k] >= 0)
                 u->readers[u->root[node->in[k]]]++;
     }
@@ -32,26 +24,12 @@ static void count_uses(uses *u)
         u->readers[u->root[v]] += g->values[v].output_name || g->values[v].store;
 }
 
-/* Where the op keeps that it ends in relu; NULL: it cannot. */
-static bool *ending_of(ts_node *node)
-{
-    switch (node->op) {
-    case TS_OP_conv:
-    case TS_OP_conv_transpose:
-        return &node->attr.conv.relu;
-    case TS_OP_matmul:
-        return &node->attr.matmul.relu;
-    default:
-        return NULL;
-    }
-}
-
 /* What is bound to the store keeps its own memory. */
 static void take(uses *u, ts_node *relu)
 {
     ts_graph *g = u->g;
     const int32_t root = u->root[relu->in[0]], from = g->values[root].node;
-    bool *ends = from < 0 ? NULL : ending_of(&g->nodes[from]);
+    bool *ends = from < 0 ? NULL : ts_node_relu(&g->nodes[from]);
     if (!ends || u->readers[root] != 1 || g->values[relu->out[0]].store)
         return;
     *ends = true;

@@ -26,11 +26,6 @@ typedef struct {
     uint32_t bound;    /* bit b: something is bound to block b of the store while the program runs */
 } pass;
 
-static bool is_alias(const ts_node *node)
-{
-    return ts_ops[node->op].op_class == TS_CLASS_ALIAS;
-}
-
 static int64_t elements(const pass *p, int32_t v)
 {
     return ts_shape_count(p->g->values[v].type.shape);
@@ -63,24 +58,20 @@ static bool repeats(ts_shape x, ts_shape y, int64_t *each)
 static void cut_aliases(ts_graph *g)
 {
     for (int32_t i = 0; i < g->node_count; i++)
-        if (is_alias(&g->nodes[i]))
+        if (ts_node_is_alias(&g->nodes[i]))
             g->nodes[i].in_count = 1;
 }
 
-static void find_roots(pass *p)
+static void look_at_values(pass *p)
 {
+    ts_find_roots(p->g, p->root);
     for (int32_t v = 0; v < p->value_count; v++) {
         const ts_value_info *info = &p->g->values[v];
-        p->root[v] = v;
         p->producer[v] = info->node;
         if (info->store && info->kind == TS_KIND_RESULT)
             p->bound |= 1u << info->block;
+        p->shown[p->root[v]] |= info->output_name != NULL;
     }
-    for (int32_t i = 0; i < p->node_count; i++)
-        if (is_alias(&p->nodes[i]))
-            p->root[p->nodes[i].out[0]] = p->root[p->nodes[i].in[0]];
-    for (int32_t v = 0; v < p->value_count; v++)
-        p->shown[p->root[v]] |= p->g->values[v].output_name != NULL;
 }
 
 /* Two rounds: how many readers a root has, then who they are. */
@@ -88,7 +79,7 @@ static void find_readers(pass *p)
 {
     for (int round = 0; round < 2; round++) {
         for (int32_t i = 0; i < p->node_count; i++)
-            for (int k = 0; p->needed[i] && !is_alias(&p->nodes[i]) && k < p->nodes[i].in_count; k++) {
+            for (int k = 0; p->needed[i] && !ts_node_is_alias(&p->nodes[i]) && k < p->nodes[i].in_count; k++) {
                 const int32_t v = p->nodes[i].in[k];
                 if (v >= 0 && round == 0)
                     p->begin[p->root[v] + 1]++;
@@ -304,7 +295,7 @@ static bool is_waited_for(const pass *p, const group *part, const group *u, int3
 static bool is_next(const pass *p, const group *part, const group *u, int32_t now)
 {
     for (int32_t i = part->node[part->count - 1] + 1; i < now; i++)
-        if (p->needed[i] && !is_alias(&p->nodes[i]) && time_of(p, i) < now && !is_member(u, i))
+        if (p->needed[i] && !ts_node_is_alias(&p->nodes[i]) && time_of(p, i) < now && !is_member(u, i))
             return false;
     return true;
 }
@@ -372,7 +363,7 @@ static void find_groups(pass *p)
 static void append_aliases(pass *p, const chain *c, int32_t now)
 {
     for (int32_t i = 0; i < now; i++)
-        for (int k = 0; k < c->node.out_count && is_alias(&p->nodes[i]) && p->needed[i]; k++)
+        for (int k = 0; k < c->node.out_count && ts_node_is_alias(&p->nodes[i]) && p->needed[i]; k++)
             if (p->root[p->nodes[i].out[0]] == c->node.out[k])
                 ts_node_append(p->g, &p->nodes[i]);
 }
@@ -400,7 +391,7 @@ static void rebuild(pass *p)
         p->g->values[v].node = -1;
     for (int32_t i = 0; i < p->node_count && p->g->error.code == TS_OK; i++) {
         const group *u = &p->groups[p->group_of[i]];
-        if (!p->needed[i] || (is_alias(&p->nodes[i]) && (waits(p, i) || is_inside(p, i))))
+        if (!p->needed[i] || (ts_node_is_alias(&p->nodes[i]) && (waits(p, i) || is_inside(p, i))))
             continue;
         if (u->count < 2) {
             ts_node_append(p->g, &p->nodes[i]);
@@ -448,7 +439,7 @@ void ts_fuse(ts_graph *graph)
     pass p = {.g = graph, .node_count = graph->node_count, .value_count = graph->value_count, .nodes = nodes};
     if (allocate(&p, (size_t)graph->node_count, (size_t)graph->value_count)) {
         ts_mark_needed(graph, p.needed);
-        find_roots(&p);
+        look_at_values(&p);
         find_readers(&p);
         find_groups(&p);
         rebuild(&p);

@@ -307,6 +307,28 @@ void ts_mark_needed(const ts_graph *g, bool *needed)
         }
 }
 
+void ts_find_roots(const ts_graph *g, int32_t *root)
+{
+    for (int32_t v = 0; v < g->value_count; v++)
+        root[v] = v;
+    for (int32_t i = 0; i < g->node_count; i++)
+        if (ts_node_is_alias(&g->nodes[i]))
+            root[g->nodes[i].out[0]] = root[g->nodes[i].in[0]];
+}
+
+bool *ts_node_relu(ts_node *node)
+{
+    switch (node->op) {
+    case TS_OP_conv:
+    case TS_OP_conv_transpose:
+        return &node->attr.conv.relu;
+    case TS_OP_matmul:
+        return &node->attr.matmul.relu;
+    default:
+        return NULL;
+    }
+}
+
 static size_t print_operands(const ts_graph *graph, const int32_t *ids, int count, char *text, size_t bytes)
 {
     size_t used = 0;
@@ -325,11 +347,11 @@ static size_t print_operands(const ts_graph *graph, const int32_t *ids, int coun
 }
 
 /* What a chain does, "[add relu]", or what a product ends in. */
-static size_t print_steps(const ts_node *node, char *text, size_t bytes)
+static size_t print_steps(ts_node *node, char *text, size_t bytes)
 {
     size_t used = 0;
-    const bool is_conv = node->op == TS_OP_conv || node->op == TS_OP_conv_transpose;
-    if ((is_conv && node->attr.conv.relu) || (node->op == TS_OP_matmul && node->attr.matmul.relu))
+    const bool *relu = ts_node_relu(node);
+    if (relu && *relu)
         return (size_t)snprintf(text, bytes, "[relu]");
     for (int i = 0; node->op == TS_OP_chain && i < node->attr.chain.count; i++)
         used += (size_t)snprintf(text + used, bytes - used, "%s%s", i ? " " : "[",
@@ -340,7 +362,7 @@ static size_t print_steps(const ts_node *node, char *text, size_t bytes)
 void ts_graph_print(const ts_graph *graph, void (*line)(void *user, const char *text), void *user)
 {
     for (int32_t i = 0; i < graph->node_count; i++) {
-        const ts_node *node = &graph->nodes[i];
+        ts_node *node = &graph->nodes[i];
         char text[1024];
         size_t used = print_operands(graph, node->out, node->out_count, text, sizeof text / 2);
         used += (size_t)snprintf(text + used, sizeof text - used, " = %s", ts_ops[node->op].name);

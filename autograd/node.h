@@ -80,6 +80,17 @@ bool ts_node_append(ts_graph *graph, const ts_node *node);
  * need. */
 void ts_mark_needed(const ts_graph *graph, bool *needed);
 
+static inline bool ts_node_is_alias(const ts_node *node)
+{
+    return ts_ops[node->op].op_class == TS_CLASS_ALIAS;
+}
+
+/* Per value: the one whose memory it is, which no alias gives. */
+void ts_find_roots(const ts_graph *graph, int32_t *root);
+
+/* Where a product keeps that it ends in relu; NULL: the op cannot. */
+bool *ts_node_relu(ts_node *node);
+
 /* The value with this id. */
 static inline ts_value ts_value_at(ts_graph *graph, int32_t id)
 {

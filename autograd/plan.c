@@ -20,11 +20,6 @@ typedef struct {
     int32_t slot_count;
 } planner;
 
-static bool is_alias(const ts_node *node)
-{
-    return ts_ops[node->op].op_class == TS_CLASS_ALIAS;
-}
-
 /* Without what rounding up to whole lines adds: [2, 1] is no [2, 8], though both take one line. */
 static size_t exact_bytes(const ts_graph *g, int32_t v)
 {
@@ -34,16 +29,6 @@ static size_t exact_bytes(const ts_graph *g, int32_t v)
 static size_t value_bytes(const ts_graph *g, int32_t v)
 {
     return (exact_bytes(g, v) + ALIGN - 1) / ALIGN * ALIGN;
-}
-
-static void find_roots(planner *p)
-{
-    const ts_graph *g = p->plan->graph;
-    for (int32_t v = 0; v < g->value_count; v++)
-        p->plan->root[v] = v;
-    for (int32_t i = 0; i < g->node_count; i++)
-        if (is_alias(&g->nodes[i]))
-            p->plan->root[g->nodes[i].out[0]] = p->plan->root[g->nodes[i].in[0]];
 }
 
 static ts_status add_step(planner *p, int32_t i, ts_error *err)
@@ -68,7 +53,7 @@ static ts_status order_steps(planner *p, ts_error *err)
     for (int state = 0; state < 2; state++)
         for (int32_t i = 0; i < g->node_count; i++) {
             bool writes = ts_ops[g->nodes[i].op].op_class == TS_CLASS_STATE;
-            if (p->needed[i] && writes == state && !is_alias(&g->nodes[i]))
+            if (p->needed[i] && writes == state && !ts_node_is_alias(&g->nodes[i]))
                 TS_TRY(add_step(p, i, err));
         }
     return TS_OK;
@@ -240,7 +225,7 @@ static void note_offsets(planner *p)
 static ts_status fill_plan(planner *p, ts_error *err)
 {
     ts_mark_needed(p->plan->graph, p->needed);
-    find_roots(p);
+    ts_find_roots(p->plan->graph, p->plan->root);
     TS_TRY(order_steps(p, err));
     TS_TRY(prepare_steps(p, err));
     find_lives(p);

@@ -66,26 +66,40 @@ ROW(subtract, u - v)
 ROW(mul, u *v)
 ROW(div, u / v)
 
+/* Is it, for a part of the result? */
+static bool is_one_number(reading r)
+{
+    return r == SCALAR || r == COLUMN;
+}
+
 /* Where the part that begins at element `first` of the result begins in an operand. */
 static int64_t offset_of(reading r, int64_t first, int64_t width)
 {
     return r == FULL ? first : r == COLUMN ? first / width : 0;
 }
 
+/* Elements of a part: a row where an operand is read by rows. */
+static int64_t width_of(ts_shape result, const reading *r, int operands)
+{
+    bool by_row = false;
+    for (int k = 0; k < operands; k++)
+        by_row |= r[k] == REPEATED || r[k] == COLUMN;
+    return by_row ? result.dim[result.rank - 1] : BLOCK;
+}
+
 static void run_two(const ts_call *call, row_fn row)
 {
     ts_shape shape = call->desc->out[0].shape;
     const int64_t total = ts_shape_count(shape);
-    const reading ra = reading_of(call->desc->in[0].shape, shape), rb = reading_of(call->desc->in[1].shape, shape);
+    const reading r[] = {reading_of(call->desc->in[0].shape, shape), reading_of(call->desc->in[1].shape, shape)};
     const float *a = call->in[0], *b = call->in[1];
     float *y = call->out[0];
-    const bool by_row = ra == REPEATED || ra == COLUMN || rb == REPEATED || rb == COLUMN;
-    const int64_t width = by_row ? shape.dim[shape.rank - 1] : BLOCK;
+    const int64_t width = width_of(shape, r, 2);
 #pragma omp parallel for schedule(static) num_threads(ts_cpu_threads(call, total))
     for (int64_t first = 0; first < total; first += width) {
         int64_t n = total - first < width ? total - first : width;
-        row(y + first, a + offset_of(ra, first, width), b + offset_of(rb, first, width), n,
-            ra == SCALAR || ra == COLUMN, rb == SCALAR || rb == COLUMN);
+        row(y + first, a + offset_of(r[0], first, width), b + offset_of(r[1], first, width), n, is_one_number(r[0]),
+            is_one_number(r[1]));
     }
 }
 
@@ -126,19 +140,16 @@ static void where_run(const ts_call *call)
     const ts_shape shape = call->desc->out[0].shape;
     const int64_t total = ts_shape_count(shape);
     reading r[3];
-    bool by_row = false;
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < 3; k++)
         r[k] = reading_of(call->desc->in[k].shape, shape);
-        by_row |= r[k] == REPEATED || r[k] == COLUMN;
-    }
-    const int64_t width = by_row ? shape.dim[shape.rank - 1] : BLOCK;
+    const int64_t width = width_of(shape, r, 3);
 #pragma omp parallel for schedule(static) num_threads(ts_cpu_threads(call, total))
     for (int64_t first = 0; first < total; first += width) {
         choice c;
         const float **at[] = {&c.condition, &c.a, &c.b};
         for (int k = 0; k < 3; k++) {
             *at[k] = (const float *)call->in[k] + offset_of(r[k], first, width);
-            c.step[k] = r[k] != SCALAR && r[k] != COLUMN;
+            c.step[k] = !is_one_number(r[k]);
         }
         where_row((float *)call->out[0] + first, &c, total - first < width ? total - first : width);
     }

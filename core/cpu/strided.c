@@ -1,8 +1,8 @@
 #include "core/cpu/strided.h"
 
-#include <stdlib.h>
 #include <string.h>
 
+#include "core/cpu/policy.h"
 #include "core/cpu/simd.h"
 #include "core/memory.h"
 
@@ -19,17 +19,6 @@ struct ts_strided {
     int shares;            /* threads that have something to do */
 };
 
-typedef enum { NEVER, WHERE_IT_PAYS, ALWAYS } policy;
-
-static policy asked_for(void)
-{
-    const char *text = getenv("TESSERA_STRIDED");
-    return !text                         ? WHERE_IT_PAYS
-           : strcmp(text, "0") == 0      ? NEVER
-           : strcmp(text, "always") == 0 ? ALWAYS
-                                         : WHERE_IT_PAYS;
-}
-
 static bool pays(const ts_dnnl_conv *s)
 {
     return (s->stride[0] > 1 || s->stride[1] > 1) && s->C >= LEAST_CHANNELS && s->O >= LEAST_CHANNELS &&
@@ -38,10 +27,10 @@ static bool pays(const ts_dnnl_conv *s)
 
 bool ts_strided_fits(const ts_dnnl_conv *s, ts_dnnl_pass pass)
 {
-    const policy p = asked_for();
+    const ts_policy p = ts_policy_of("TESSERA_STRIDED");
     const bool kind = pass == TS_DNNL_BACKWARD_WEIGHTS && s->groups == 1 && s->x_type == TS_F32 &&
                       s->w_type == TS_F32 && s->y_type == TS_F32 && s->dilation[0] == 1 && s->dilation[1] == 1;
-    return kind && p != NEVER && (p == ALWAYS || pays(s));
+    return kind && p != TS_NEVER && (p == TS_ALWAYS || pays(s));
 }
 
 static int64_t at_most(int64_t a, int64_t b)
@@ -144,9 +133,8 @@ static void lay_row(const ts_dnnl_conv *g, float *to, int64_t step, const float 
     }
 }
 
-/* to [rows + extra, images, Q, residues, S*C]: row r of taps reads, as [Q, S*C], from row r / stride, residue r %
- * stride.
- */
+/* to [rows + extra, images, Q, residues, S*C]: row r of taps reads, as [Q, S*C], from row r / stride, residue
+ * r % stride. */
 static void lay_x(const ts_strided *s, float *to, const float *x, block b)
 {
     const ts_dnnl_conv *g = &s->shape;

@@ -1,9 +1,9 @@
 #include "core/cpu/winograd.h"
 
 #include <omp.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "core/cpu/policy.h"
 #include "core/cpu/simd.h"
 #include "core/memory.h"
 
@@ -172,17 +172,6 @@ static int64_t tile_products(int64_t out, int64_t taps, int64_t step)
     return is_winograd_axis(taps) ? READS * lay_tiles(out, step, RESULTS, NULL) : out;
 }
 
-typedef enum { NEVER, WHERE_IT_PAYS, ALWAYS } policy;
-
-static policy asked_for(void)
-{
-    const char *text = getenv("TESSERA_WINOGRAD");
-    return !text                         ? WHERE_IT_PAYS
-           : strcmp(text, "0") == 0      ? NEVER
-           : strcmp(text, "always") == 0 ? ALWAYS
-                                         : WHERE_IT_PAYS;
-}
-
 /* Products of the tiles against those of a direct sum: the transforms and smaller matrices take about a quarter. */
 static bool pays(const ts_dnnl_conv *s)
 {
@@ -196,13 +185,13 @@ static bool pays(const ts_dnnl_conv *s)
 bool ts_winograd_fits(const ts_dnnl_conv *s, ts_dnnl_pass pass)
 {
     (void)pass;
-    policy p = asked_for();
+    ts_policy p = ts_policy_of("TESSERA_WINOGRAD");
     bool kind = s->x_type == TS_F32 && s->w_type == TS_F32 && s->y_type == TS_F32 && s->groups == 1;
     bool axes = s->stride[0] == 1 && s->stride[1] == 1 && (s->R == 1 || s->R == TAPS) && (s->S == 1 || s->S == TAPS) &&
                 s->R * s->S > 1;
     /* a block of tiles has room for LANES rows of weights */
     bool sizes = s->C % LANES == 0 && s->O % LANES == 0 && s->B * s->P * s->Q >= RESULTS * RESULTS * LANES;
-    return p != NEVER && kind && axes && sizes && (p == ALWAYS || pays(s));
+    return p != TS_NEVER && kind && axes && sizes && (p == TS_ALWAYS || pays(s));
 }
 
 static ts_status make_axis(axis *a, const ts_dnnl_conv *s, int i, bool back, ts_error *err)

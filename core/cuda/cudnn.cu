@@ -349,12 +349,10 @@ ts_status refused(conv_plan *p, const ts_desc *desc, const engine_search *s, ts_
 void make_plan_of_most(conv_plan *p, const ts_desc *desc, engine_search *s)
 {
     const ending all = {has_bias(desc), desc->op != TS_OP_conv_dw && desc->attr.conv.relu};
-    const ending some[] = {all, {all.bias, false}, {}};
-    for (int i = desc->op == TS_OP_conv ? 0 : 2; i < 3 && !p->execution; i++) {
-        p->rest = {all.bias && !some[i].bias, all.relu && !some[i].relu};
-        if (i == 0 || some[i].bias != some[i - 1].bias || some[i].relu != some[i - 1].relu)
-            p->execution = make_plan(desc, some[i], s);
-    }
+    ending taken = desc->op == TS_OP_conv ? all : ending{};
+    while (!(p->execution = make_plan(desc, taken, s)) && (taken.bias || taken.relu))
+        taken = {taken.bias && taken.relu, false};
+    p->rest = {all.bias && !taken.bias, all.relu && !taken.relu};
 }
 
 /* f32 from bf16 by an engine that only gives bf16: one more rounding, which is said. */

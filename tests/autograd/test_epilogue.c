@@ -12,14 +12,7 @@
 #include "autograd/program.h"
 #include "autograd/store.h"
 #include "tests/cuda/direct.h"
-
-static int count(const ts_graph *g, ts_op op)
-{
-    int n = 0;
-    for (int32_t i = 0; i < g->node_count; i++)
-        n += g->nodes[i].op == op;
-    return n;
-}
+#include "tests/support/graph.h"
 
 static ts_value input(ts_graph *g, ts_shape shape)
 {
@@ -76,8 +69,8 @@ Test(autograd_epilogue, of_every_product)
         ts_output(ts_scale(ts_relu(cases[i].product(g)), 2), "y");
         ts_fuse(g);
         cr_expect_eq(endings(g), cases[i].taken, "case %zu", i);
-        cr_expect_eq(count(g, TS_OP_relu), 0);
-        cr_expect_eq(count(g, TS_OP_chain), !cases[i].taken, "case %zu: what is not taken is a chain", i);
+        cr_expect_eq(count_nodes(g, TS_OP_relu), 0);
+        cr_expect_eq(count_nodes(g, TS_OP_chain), !cases[i].taken, "case %zu: what is not taken is a chain", i);
         ts_graph_free(g);
     }
 }
@@ -92,7 +85,7 @@ Test(autograd_epilogue, of_a_graph_with_gradients)
     ts_output(dw, "dw");
     ts_fuse(g);
     cr_expect_eq(endings(g), 1);
-    cr_expect_eq(count(g, TS_OP_relu), 0);
+    cr_expect_eq(count_nodes(g, TS_OP_relu), 0);
     ts_graph_free(g);
 }
 
@@ -146,19 +139,11 @@ Test(autograd_epilogue, is_taken_past_what_nobody_needs)
     ts_graph_free(g);
 }
 
-/* Ones for every input, and NaN at the end of each. */
-static void feed(ts_program *p, ts_graph *g)
+/* NaN at the end of each. */
+static float ones(int32_t v, int64_t i, int64_t n)
 {
-    for (int32_t v = 0; v < g->value_count; v++) {
-        if (g->values[v].kind != TS_KIND_INPUT)
-            continue;
-        const int64_t n = ts_shape_count(g->values[v].type.shape);
-        float *x = malloc((size_t)n * sizeof *x);
-        for (int64_t i = 0; i < n; i++)
-            x[i] = i == n - 1 ? NAN : 1;
-        ts_program_set(p, ts_value_at(g, v), x);
-        free(x);
-    }
+    (void)v;
+    return i == n - 1 ? NAN : 1;
 }
 
 static int64_t count_nan(ts_value (*product)(ts_graph *), const char *spec, bool fused)
@@ -175,7 +160,7 @@ static int64_t count_nan(ts_value (*product)(ts_graph *), const char *spec, bool
     cr_assert_eq(ts_device_open(spec, 2, &device, &err), TS_OK, "%s", err.text);
     ts_workspace *workspace = ts_workspace_new(device);
     cr_assert_eq(ts_program_new(g, workspace, &p, &err), TS_OK, "%s", err.text);
-    feed(p, g);
+    feed_inputs(p, g, ones);
     cr_assert_eq(ts_program_run(p, &err), TS_OK, "%s", err.text);
     const int64_t n = ts_shape_count(ts_value_shape(y));
     float *out = malloc((size_t)n * sizeof *out);
@@ -227,7 +212,7 @@ Test(autograd_epilogue, what_is_bound_keeps_its_place)
             TS_BLOCK_GRAD);
     ts_fuse(g);
     cr_expect_eq(endings(g), 0);
-    cr_expect_eq(count(g, TS_OP_relu), 1);
+    cr_expect_eq(count_nodes(g, TS_OP_relu), 1);
     ts_graph_free(g);
     ts_store_free(store);
     ts_device_close(device);

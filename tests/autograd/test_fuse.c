@@ -11,16 +11,9 @@
 #include "autograd/program.h"
 #include "autograd/store.h"
 #include "core/random.h"
+#include "tests/support/graph.h"
 
 static ts_error err;
-
-static int count(const ts_graph *g, ts_op op)
-{
-    int n = 0;
-    for (int32_t i = 0; i < g->node_count; i++)
-        n += g->nodes[i].op == op;
-    return n;
-}
 
 /* The only chain. */
 static const ts_node *chain_of(const ts_graph *g)
@@ -96,7 +89,7 @@ Test(autograd_fuse, nothing_waits_for_a_reader_of_its_own)
     ts_output(ts_add(product(h, input(g, "w", ts_shape_of(8, 8))), h), "y");
     ts_fuse(g);
     expect_well_formed(g);
-    cr_expect_eq(count(g, TS_OP_chain), 0);
+    cr_expect_eq(count_nodes(g, TS_OP_chain), 0);
     ts_graph_free(g);
 }
 
@@ -126,7 +119,7 @@ Test(autograd_fuse, an_operand_with_a_gap_is_left_alone)
     ts_value y = ts_add(input(g, "x", ts_shape_of(2, 4, 3)), input(g, "gap", ts_shape_of(2, 1, 3)));
     ts_output(ts_relu(y), "y");
     ts_fuse(g);
-    cr_expect_eq(count(g, TS_OP_chain), 0);
+    cr_expect_eq(count_nodes(g, TS_OP_chain), 0);
     ts_graph_free(g);
 }
 
@@ -142,8 +135,8 @@ Test(autograd_fuse, goes_through_aliases)
     ts_fuse(g);
     expect_well_formed(g);
     expect_steps(g, 1, 2, 3, 1);
-    cr_expect_eq(count(g, TS_OP_exp), 0, "only a gradient went there");
-    cr_expect_eq(count(g, TS_OP_reshape), 1);
+    cr_expect_eq(count_nodes(g, TS_OP_exp), 0, "only a gradient went there");
+    cr_expect_eq(count_nodes(g, TS_OP_reshape), 1);
     ts_graph_free(g);
 }
 
@@ -160,7 +153,7 @@ Test(autograd_fuse, nothing_waits_that_keeps_memory)
             ts_output(a, "a");
         ts_fuse(g);
         expect_well_formed(g);
-        cr_expect_eq(count(g, TS_OP_chain), kept, "a %s", kept ? "stays anyway" : "ends at the sum");
+        cr_expect_eq(count_nodes(g, TS_OP_chain), kept, "a %s", kept ? "stays anyway" : "ends at the sum");
         ts_graph_free(g);
     }
 }
@@ -182,8 +175,8 @@ Test(autograd_fuse, gradients_in_the_store_keep_their_time)
     ts_output(ts_tanh(ts_abs(ts_scale(gradient, 2))), "y");
     ts_fuse(g);
     expect_well_formed(g);
-    cr_expect_eq(count(g, TS_OP_square), 1, "bound");
-    cr_expect_eq(count(g, TS_OP_affine), 1, "reads the block");
+    cr_expect_eq(count_nodes(g, TS_OP_square), 1, "bound");
+    cr_expect_eq(count_nodes(g, TS_OP_affine), 1, "reads the block");
     expect_steps(g, 1, 1, 2, 1);
     ts_graph_free(g);
     ts_store_free(store);
@@ -202,7 +195,7 @@ Test(autograd_fuse, keeps_its_bounds)
     ts_output(sum, "sum");
     ts_fuse(g);
     expect_well_formed(g);
-    cr_expect_geq(count(g, TS_OP_chain), 4);
+    cr_expect_geq(count_nodes(g, TS_OP_chain), 4);
     for (int32_t i = 0; i < g->node_count; i++)
         cr_expect(g->nodes[i].op != TS_OP_chain ||
                   (g->nodes[i].attr.chain.count <= TS_CHAIN_STEPS && g->nodes[i].attr.chain.slots <= TS_CHAIN_SLOTS));
@@ -219,7 +212,7 @@ Test(autograd_fuse, other_types_are_left_alone)
     ts_output(ts_relu(ts_cast(mask, TS_BF16)), "half relu");
     ts_fuse(g);
     expect_well_formed(g);
-    cr_expect_eq(count(g, TS_OP_chain), 0);
+    cr_expect_eq(count_nodes(g, TS_OP_chain), 0);
     ts_graph_free(g);
 }
 
@@ -327,18 +320,10 @@ static random_graph random_graph_of(int seed)
     return r;
 }
 
-static void feed(ts_program *p, const ts_graph *g)
+static float drawn(int32_t v, int64_t i, int64_t n)
 {
-    for (int32_t v = 0; v < g->value_count; v++) {
-        if (g->values[v].kind != TS_KIND_INPUT)
-            continue;
-        const int64_t n = ts_shape_count(g->values[v].type.shape);
-        float *x = malloc((size_t)n * sizeof *x);
-        for (int64_t i = 0; i < n; i++)
-            x[i] = ts_random_normal((ts_random_key){3, (uint64_t)v}, 0, (uint64_t)i);
-        ts_program_set(p, ts_value_at((ts_graph *)g, v), x);
-        free(x);
-    }
+    (void)n;
+    return ts_random_normal((ts_random_key){3, (uint64_t)v}, 0, (uint64_t)i);
 }
 
 /* Steps and peak of a random graph, and its outputs one behind the other. */
@@ -353,7 +338,7 @@ static float *run_random(int seed, const char *spec, bool fused, int64_t *floats
         ts_fuse(r.g);
     expect_well_formed(r.g);
     cr_assert_eq(ts_program_new(r.g, workspace, &p, &err), TS_OK, "seed %d: %s", seed, err.text);
-    feed(p, r.g);
+    feed_inputs(p, r.g, drawn);
     cr_assert_eq(ts_program_run(p, &err), TS_OK, "%s", err.text);
     *floats = 0;
     for (int i = 0; i < r.outs; i++)

@@ -73,20 +73,35 @@ static float *run(const ts_kernel *kernel, ts_device *device, const ts_desc *d, 
     return (float *)out;
 }
 
+/* What the CPU's kernel gives and what the reference does. */
+typedef struct {
+    float *fast, *right;
+} pair;
+
+static pair run_both(ts_device *device, const ts_desc *d, void *const *in)
+{
+    return (pair){run(ts_cpu_kernel(d->op), device, d, in), run(ts_ref_kernel(d->op, false), device, d, in)};
+}
+
+static void free_both(const pair *b, const ts_desc *d)
+{
+    check_and_free((unsigned char *)b->fast, bytes_of(d));
+    check_and_free((unsigned char *)b->right, bytes_of(d));
+}
+
 /* Largest difference from the reference, of its largest magnitude. */
 static double difference(ts_device *device, const ts_desc *d)
 {
     void *in[3] = {NULL};
     for (int i = 0; i < d->in_count; i++)
         in[i] = numbers(d->in[i].shape);
-    float *fast = run(ts_cpu_kernel(d->op), device, d, in), *right = run(ts_ref_kernel(d->op, false), device, d, in);
+    const pair b = run_both(device, d, in);
     double worst = 0, largest = 1e-3;
     for (int64_t i = 0; i < ts_shape_count(d->out[0].shape); i++) {
-        largest = fmax(largest, fabs((double)right[i]));
-        worst = isnan(fast[i]) ? INFINITY : fmax(worst, fabs((double)fast[i] - (double)right[i]));
+        largest = fmax(largest, fabs((double)b.right[i]));
+        worst = isnan(b.fast[i]) ? INFINITY : fmax(worst, fabs((double)b.fast[i] - (double)b.right[i]));
     }
-    check_and_free((unsigned char *)fast, bytes_of(d));
-    check_and_free((unsigned char *)right, bytes_of(d));
+    free_both(&b, d);
     for (int i = 0; i < d->in_count; i++)
         free(in[i]);
     return worst / largest;
@@ -552,14 +567,13 @@ static int expect_nan_kept(ts_device *device, const ts_desc *d)
     void *in[2] = {numbers(d->in[0].shape), numbers(d->in[1].shape)};
     int kept = 0;
     ((float *)in[0])[ts_shape_count(d->in[0].shape) / 2] = NAN;
-    float *fast = run(ts_cpu_kernel(d->op), device, d, in), *right = run(ts_ref_kernel(d->op, false), device, d, in);
+    const pair b = run_both(device, d, in);
     for (int64_t i = 0; i < ts_shape_count(d->out[0].shape); i++) {
-        cr_expect(!isnan(right[i]) || isnan(fast[i]), "%s, to %s: element %lld is %g", ts_ops[d->op].name,
-                  ts_shape_print(d->out[0].shape).text, (long long)i, (double)fast[i]);
-        kept += isnan(right[i]);
+        cr_expect(!isnan(b.right[i]) || isnan(b.fast[i]), "%s, to %s: element %lld is %g", ts_ops[d->op].name,
+                  ts_shape_print(d->out[0].shape).text, (long long)i, (double)b.fast[i]);
+        kept += isnan(b.right[i]);
     }
-    check_and_free((unsigned char *)fast, bytes_of(d));
-    check_and_free((unsigned char *)right, bytes_of(d));
+    free_both(&b, d);
     free(in[0]);
     free(in[1]);
     return kept;
