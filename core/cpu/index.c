@@ -1,7 +1,8 @@
-/* Rows picked and put by id, and axes exchanged. */
+/* Rows picked and put by id, ids counted, and axes exchanged. */
 #include <string.h>
 
 #include "core/cpu/simd.h"
+#include "core/memory.h"
 
 /* table [K, D], ids [N] -> out [N, D] */
 static void gather(float *out, const float *table, const int32_t *ids, int64_t N, int64_t K, int64_t D, float fill)
@@ -67,6 +68,44 @@ static void run_scatter_add(const ts_call *call)
         part own = columns ? (part){0, K, from, to} : (part){from, to, 0, D};
         scatter_add(call->out[0], call->in[0], call->in[1], N, D, own);
     }
+}
+
+enum { MOST_COUNTERS = 1 << 14 }; /* beyond, a table of counts for each thread is no cheap thing */
+
+/* Prepared: threads, of which the first counts into the result and the others into scratch. */
+static ts_status prepare_count(const ts_desc *d, ts_device *device, void **prepared, size_t *scratch, ts_error *err)
+{
+    const int64_t N = ts_shape_count(d->in[0].shape), K = d->out[0].shape.dim[0];
+    int *threads = ts_alloc(sizeof *threads);
+    if (!threads)
+        return ts_out_of_memory(err, sizeof *threads);
+    *threads = K <= MOST_COUNTERS && N >= 2 * K ? device->threads : 1;
+    *prepared = threads;
+    *scratch = (size_t)(*threads - 1) * (size_t)K * sizeof(int64_t);
+    return TS_OK;
+}
+
+static void count_ids(int64_t *restrict count, const int32_t *restrict ids, int64_t N, int64_t K)
+{
+    memset(count, 0, (size_t)K * sizeof *count);
+    for (int64_t n = 0; n < N; n++)
+        if (ids[n] >= 0 && ids[n] < K)
+            count[ids[n]]++;
+}
+
+static void run_count(const ts_call *call)
+{
+    const int64_t N = ts_shape_count(call->desc->in[0].shape), K = call->desc->out[0].shape.dim[0];
+    const int most = *(const int *)call->prepared, some = ts_cpu_threads(call, N), threads = some < most ? some : most;
+    int64_t *count = call->out[0], *others = call->scratch;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int t = 0; t < threads; t++) {
+        const int64_t first = N * t / threads, end = N * (t + 1) / threads;
+        count_ids(t ? others + (t - 1) * K : count, (const int32_t *)call->in[0] + first, end - first, K);
+    }
+    for (int t = 1; t < threads; t++)
+        for (int64_t k = 0; k < K; k++)
+            count[k] += others[(t - 1) * K + k];
 }
 
 /* A permutation with axes of size 1 left out and axes that stay neighbours merged. Sizes and strides are those of the
@@ -183,4 +222,5 @@ static bool four_bytes(const ts_desc *d)
 
 const ts_kernel ts_cpu_gather = {.name = "simd", .run = run_gather};
 const ts_kernel ts_cpu_scatter_add = {.name = "simd", .run = run_scatter_add};
+const ts_kernel ts_cpu_count = {.name = "simd", .prepare = prepare_count, .release = ts_free, .run = run_count};
 const ts_kernel ts_cpu_permute = {.name = "simd", .accepts = four_bytes, .run = run_permute};

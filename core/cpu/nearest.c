@@ -1,9 +1,11 @@
 /* Nearest codes as a tiled product with a running maximum of x.e - |e|^2/2, so that no N x K matrix exists. A panel of
  * 48 codes is packed with its norms, [1 + D, 48]; a tile of rows goes through it with all its sums in registers, then
- * each lane keeps the best sum that it has seen and whose it was. Lanes meet at the end. */
+ * each lane keeps the best sum that it has seen and whose it was. Lanes meet at the end. Where it pays a screen of
+ * 8-bit products goes before (core/cpu/screen.h), and this is for what it cannot do. */
 #include <math.h>
 #include <string.h>
 
+#include "core/cpu/screen.h"
 #include "core/cpu/simd.h"
 #include "core/memory.h"
 
@@ -158,34 +160,59 @@ static size_t scratch_of_thread(int64_t D)
     return sizeof(block_state) + (size_t)(D + 1) * PANEL * sizeof(float);
 }
 
-/* Prepared: the number of threads that there is scratch for. */
+/* Prepared. */
+typedef struct {
+    int threads; /* that there is scratch for */
+    bool screened;
+    size_t shared, own; /* bytes of scratch: of the screen, of a thread */
+} plan;
+
 static ts_status prepare(const ts_desc *d, ts_device *device, void **prepared, size_t *scratch, ts_error *err)
 {
-    int *threads = ts_alloc(sizeof *threads);
-    if (!threads)
-        return ts_out_of_memory(err, sizeof *threads);
-    *threads = device->threads;
-    *prepared = threads;
-    *scratch = (size_t)device->threads * scratch_of_thread(d->in[1].shape.dim[1]);
+    const int64_t N = ts_shape_count(d->out[0].shape), K = d->in[1].shape.dim[0], D = d->in[1].shape.dim[1];
+    plan *p = ts_alloc(sizeof *p);
+    if (!p)
+        return ts_out_of_memory(err, sizeof *p);
+    *p = (plan){device->threads, ts_screen_fits(N, K, D), 0, scratch_of_thread(D)};
+    if (p->screened) {
+        p->shared = ts_screen_bytes(K, D);
+        p->own = p->own > ts_screen_block_bytes(D) ? p->own : ts_screen_block_bytes(D);
+    }
+    *prepared = p;
+    *scratch = p->shared + (size_t)p->threads * p->own;
     return TS_OK;
 }
 
-/* Each thread takes an equal share of the rows, in equal blocks of at most BLOCK rows. */
+/* A block goes through the screen where there is one; a block that the screen cannot do is searched whole. */
+static void search_block(const ts_call *call, const ts_screen *screen, int64_t first, int64_t N, void *room)
+{
+    const ts_shape e = call->desc->in[1].shape;
+    int32_t *ids = (int32_t *)call->out[0] + first;
+    const float *x = (const float *)call->in[0] + first * e.dim[1], *codebook = call->in[1];
+    if (!screen || !ts_screen_search(screen, ids, x, codebook, N, room))
+        search(ids, x, codebook, N, e.dim[0], e.dim[1], room);
+}
+
+/* Each thread takes an equal share of the blocks: without a screen, of at most BLOCK rows, of which it has equal ones.
+ */
 static void run(const ts_call *call)
 {
     const ts_shape e = call->desc->in[1].shape;
-    int64_t N = ts_shape_count(call->desc->out[0].shape), K = e.dim[0], D = e.dim[1];
-    int threads = ts_cpu_threads(call, N * K), most = *(const int *)call->prepared;
-    threads = threads < most ? threads : most;
-    int64_t share = (N + threads - 1) / threads, blocks = (share + BLOCK - 1) / BLOCK;
-    int64_t rows = blocks ? (share + blocks - 1) / blocks : 1;
+    const plan *p = call->prepared;
+    const int64_t N = ts_shape_count(call->desc->out[0].shape), K = e.dim[0];
+    int threads = ts_cpu_threads(call, N * K);
+    threads = threads < p->threads ? threads : p->threads;
+    ts_screen screen;
+    const bool screened =
+        p->screened && ts_screen_codes(&screen, call->in[1], K, e.dim[1], call->in[0], N, call->scratch, threads);
+    const int64_t share = (N + threads - 1) / threads, parts = (share + BLOCK - 1) / BLOCK;
+    const int64_t rows = screened ? TS_SCREEN_ROWS : parts ? (share + parts - 1) / parts : 1;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int t = 0; t < threads; t++) {
-        int64_t end = (t + 1) * share < N ? (t + 1) * share : N;
-        void *scratch = (char *)call->scratch + (size_t)t * scratch_of_thread(D);
-        for (int64_t first = t * share; first < end; first += rows)
-            search((int32_t *)call->out[0] + first, (const float *)call->in[0] + first * D, call->in[1],
-                   end - first < rows ? end - first : rows, K, D, scratch);
+        const int64_t blocks = (N + rows - 1) / rows;
+        for (int64_t i = blocks * t / threads; i < blocks * (t + 1) / threads; i++)
+            search_block(call, screened ? &screen : NULL, i * rows, N - i * rows < rows ? N - i * rows : rows,
+                         (char *)call->scratch + p->shared + (size_t)t * p->own);
     }
 }
 

@@ -83,6 +83,16 @@ static inline float ts_vtanh(float x)
     return ts_float_of(ts_bits_of(t) | (ts_bits_of(x) & 0x80000000u));
 }
 
+/* 1 - tanh(x)^2, the derivative of tanh, as 4 e / (1 + e)^2 with e = exp(-2|x|). Largest error 4.5 for |x| up to 43,
+ * from where on, at 1.8e-37, it is 0. */
+static inline float ts_vsech2(float x)
+{
+    int32_t n;
+    const float a = ts_float_of(ts_bits_of(x) & 0x7fffffffu), b = a > 43.0f ? 43.0f : a;
+    const float e = (1.0f + ts_vexpm1_small(ts_vreduce(-(b + b), &n))) * ts_vpow2(n), r = 1.0f / (1.0f + e);
+    return a > 43.0f ? 0.0f : 4.0f * e * (r * r);
+}
+
 /* Largest error 0.9. Below 0 NaN, at 0 minus infinity; a denormal counts as 0 where the processor flushes it. */
 static inline float ts_vlog(float x)
 {

@@ -243,6 +243,48 @@ Test(autograd_fsq, extremes)
     check_extremes("cpu");
 }
 
+/* Next to where a level begins, to the last bit, and with as many levels as are counted, no level and no code of the
+ * CPU is another than the reference's. */
+static void check_bounds(int32_t L)
+{
+    enum { NEAR = 40 };
+    const int n = (L - 1) * 2 * NEAR;
+    double *z = malloc((size_t)n * sizeof *z);
+    for (int k = 1, at = 0; k < L; k++) {
+        const double middle =
+            (preimage(opts.bound, opts.hard_clamp, L, k - 1) + preimage(opts.bound, opts.hard_clamp, L, k)) / 2;
+        ts_case_input one = {.dtype = TS_F32, .shape = {2, {1, 1}}};
+        float below = (float)middle - 1, above = (float)middle + 1;
+        for (int i = 0; i < 40; i++) {
+            const double half = (double)(float)(((double)below + (double)above) / 2);
+            double *id = run("ref", quantized_ids, &one, &half);
+            *(id[0] < k ? &below : &above) = (float)half;
+            free(id);
+        }
+        for (int i = 0; i < NEAR; i++, below = nextafterf(below, -9), above = nextafterf(above, 9)) {
+            z[at++] = (double)below;
+            z[at++] = (double)above;
+        }
+    }
+    ts_case_input rows = {.dtype = TS_F32, .shape = {2, {n, 1}}};
+    double *fast = run("cpu", quantized_ids, &rows, z), *plain = run("ref", quantized_ids, &rows, z);
+    double *codes = run("cpu", quantized_codes, &rows, z), *right = run("ref", quantized_codes, &rows, z);
+    for (int i = 0; i < n; i++)
+        cr_assert(fast[i] == plain[i] && codes[i] == right[i], "L %d bound %d: %.9g is level %g, not %g", L, opts.bound,
+                  z[i], fast[i], plain[i]);
+    free(z), free(fast), free(plain), free(codes), free(right);
+}
+
+Test(autograd_fsq, levels_begin_where_the_references_do)
+{
+    static const int32_t levels[] = {3, 5, 8, 16};
+    for (int i = 0; i < 24; i++) {
+        opts = (ts_fsq_opts){.count = 1, .level = {levels[i % 4]}, .bound = (ts_fsq_bound)(i / 4 % 3)};
+        opts.hard_clamp = i >= 12;
+        check_bounds(levels[i % 4]);
+    }
+}
+
 static ts_value ids_of(const ts_value *in)
 {
     return ts_fsq_ids(in[0], &opts);

@@ -269,9 +269,11 @@ Test(autograd_index, large_tables)
     ts_op_case turn = TS_CASE("large permute", heads_first, TS_NORMAL(3, 65, 5, 70));
     ts_op_case transpose = TS_CASE("large transpose", swap, TS_NORMAL(301, 407));
     ts_op_case wide = TS_CASE("wide scatter", scatter_5, TS_NORMAL(2000, 67), TS_BELOW(6, 2000));
-    const ts_op_case *all[] = {&scatter, &wide, &pick, &turn, &transpose};
-    for (int i = 0; i < 5; i++)
+    ts_op_case count = TS_CASE("large count", count_5, TS_BELOW(6, 3, 30000));
+    const ts_op_case *all[] = {&scatter, &wide, &pick, &turn, &transpose, &count};
+    for (int i = 0; i < 6; i++)
         expect_thread_independent(all[i]);
+    cr_assert_eq(compare_with_double(&count, "cpu"), 0);
     cr_assert_leq(compare_with_double(&wide, "cpu"), 1e-5);
     cr_assert_leq(compare_with_double(&scatter, "cpu"), 1e-4);
     cr_assert_leq(compare_with_double(&pick, "cpu"), 1e-6);

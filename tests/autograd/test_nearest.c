@@ -60,7 +60,7 @@ static void check_search(const char *device, int64_t N, int64_t K, int64_t D)
     built_case_close(&b);
 }
 
-Test(autograd_nearest, against_brute_force)
+static void check_searches(void)
 {
     static const int64_t codes[] = {1, 2, 15, 16, 17, 31, 47, 48, 49, 95, 96, 97, 131};
     for (size_t k = 0; k < sizeof codes / sizeof *codes; k++)
@@ -73,6 +73,23 @@ Test(autograd_nearest, against_brute_force)
     check_search("ref", 37, 49, 5);
     ts_op_case large = case_of(5000, 100, 8);
     expect_thread_independent(&large);
+}
+
+Test(autograd_nearest, against_brute_force)
+{
+    check_searches();
+}
+
+Test(autograd_nearest, against_brute_force_behind_a_screen)
+{
+    setenv("TESSERA_SCREEN", "always", 1);
+    check_searches();
+}
+
+Test(autograd_nearest, against_brute_force_without_a_screen)
+{
+    setenv("TESSERA_SCREEN", "0", 1);
+    check_search("cpu", 2000, 300, 40);
 }
 
 /* Codes are the integers 0..2 in every dim, each row of the book twice or more: distances are exact, so ties are ties.
@@ -103,6 +120,8 @@ Test(autograd_nearest, the_lowest_index_wins_a_tie)
 {
     check_ties("ref");
     check_ties("cpu");
+    setenv("TESSERA_SCREEN", "always", 1);
+    check_ties("cpu");
 }
 
 static void check_nan(const char *device)
@@ -131,6 +150,8 @@ static void check_nan(const char *device)
 Test(autograd_nearest, nan_is_no_code)
 {
     check_nan("ref");
+    check_nan("cpu");
+    setenv("TESSERA_SCREEN", "always", 1);
     check_nan("cpu");
 }
 

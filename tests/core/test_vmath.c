@@ -36,6 +36,16 @@ Test(core_vmath, errors_are_as_stated)
     cr_assert_leq(worst(ts_vlog, log), 0.9);
 }
 
+static double derivative_of_tanh(double x)
+{
+    return fabs(x) > 43 ? 0 : 1 / (cosh(x) * cosh(x));
+}
+
+Test(core_vmath, the_derivative_of_tanh_is_as_stated)
+{
+    cr_assert_leq(worst(ts_vsech2, derivative_of_tanh), 4.5);
+}
+
 /* In units of what is stated: 2e-7 of all, and while it is no denormal 6 (1 + x^2 / 2) units in the last place. */
 Test(core_vmath, errors_of_the_normal_distribution_are_as_stated)
 {
