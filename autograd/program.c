@@ -60,6 +60,13 @@ size_t ts_workspace_bytes(const ts_workspace *w)
     return w->bytes;
 }
 
+void ts_workspace_forget(ts_workspace *w)
+{
+    const ts_backend *backend = w->device->backend;
+    if (w->memory && backend->forget)
+        backend->forget(w->device, w->memory, w->bytes);
+}
+
 static ts_status grow(ts_workspace *w, size_t bytes, ts_error *err)
 {
     if (bytes <= w->bytes && w->memory)

@@ -14,6 +14,8 @@ typedef struct ts_workspace ts_workspace;
 ts_workspace *ts_workspace_new(ts_device *device); /* NULL when out of memory */
 void ts_workspace_free(ts_workspace *workspace);
 size_t ts_workspace_bytes(const ts_workspace *workspace);
+/* What programs left in it is not needed any more: on the host its pages go back to the system until the next run. */
+void ts_workspace_forget(ts_workspace *workspace);
 
 typedef struct ts_program ts_program;
 

@@ -105,6 +105,12 @@ static void host_zero(ts_device *device, void *memory, size_t bytes)
         memset(memory, 0, bytes);
 }
 
+static void host_forget(ts_device *device, void *memory, size_t bytes)
+{
+    (void)device;
+    ts_forget_aligned(memory, bytes);
+}
+
 static void host_synchronize(ts_device *device)
 {
     (void)device;
@@ -139,7 +145,7 @@ static const ts_kernel *cpu_kernel_of(ts_device *device, const ts_desc *desc)
 /* What every backend on the host shares. */
 #define HOST_MEMORY                                                                                                    \
     .close = host_close, .alloc = host_alloc, .release = host_release, .upload = host_copy, .download = host_copy,     \
-    .copy = host_copy, .zero = host_zero, .synchronize = host_synchronize
+    .copy = host_copy, .zero = host_zero, .forget = host_forget, .synchronize = host_synchronize
 
 static const ts_backend cpu_backend = {.name = "cpu", .open = cpu_open, .kernel = cpu_kernel_of, HOST_MEMORY};
 static const ts_backend ref_backend = {.name = "ref", .open = ref_open, .kernel = ref_kernel_of, HOST_MEMORY};

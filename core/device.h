@@ -19,6 +19,8 @@ typedef struct {
     void (*download)(ts_device *device, void *to_host, const void *from, size_t bytes); /* waits */
     void (*copy)(ts_device *device, void *to, const void *from, size_t bytes);
     void (*zero)(ts_device *device, void *memory, size_t bytes);
+    /* What is in the memory is not needed any more, though the memory will be. NULL: nothing to gain. */
+    void (*forget)(ts_device *device, void *memory, size_t bytes);
     void (*synchronize)(ts_device *device);
     const ts_kernel *(*kernel)(ts_device *device, const ts_desc *desc); /* NULL: the backend has none for this desc */
 
@@ -39,7 +41,7 @@ typedef struct {
 } ts_backend;
 
 /* What a module with a backend exports, so that one of another version is refused: it gives NULL for another one. */
-enum { TS_BACKEND_VERSION = 4 };
+enum { TS_BACKEND_VERSION = 5 };
 typedef const ts_backend *ts_cuda_module_fn(int version);
 
 struct ts_device {

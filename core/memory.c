@@ -87,6 +87,12 @@ void ts_free_aligned(void *memory, size_t bytes)
     free(memory);
 }
 
+void ts_forget_aligned(void *memory, size_t bytes)
+{
+    if (bytes >= HUGE_BYTES)
+        madvise(memory, bytes, MADV_DONTNEED);
+}
+
 ts_status ts_out_of_memory(ts_error *err, size_t bytes)
 {
     return ts_fail(err, TS_ERR_RUNTIME, "out of memory: %zu bytes could not be allocated", bytes);

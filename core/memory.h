@@ -24,6 +24,9 @@ char *ts_format(const char *format, ...) TS_PRINTF(1, 2);
 /* For data: aligned to 64 bytes, or to 2 MiB with huge pages asked for where it is that large. Not zeroed. */
 void *ts_alloc_aligned(size_t bytes);
 void ts_free_aligned(void *memory, size_t bytes);
+/* Gives the pages of such memory back to the system: it stays the caller's, its content is lost, and where it is
+ * touched next it is zero. Below 2 MiB nothing happens. */
+void ts_forget_aligned(void *memory, size_t bytes);
 
 /* The one message for a failed allocation: `return ts_out_of_memory(err, bytes);` */
 ts_status ts_out_of_memory(ts_error *err, size_t bytes);

@@ -203,6 +203,7 @@ static ts_status initialise(trainer *t, const ts_batch *batch, ts_error *err)
 static ts_status save(trainer *t, const char *name, ts_error *err)
 {
     t->state.seconds = t->seconds_before + now() - t->started;
+    ts_workspace_forget(t->e.workspace); /* a save holds the file in memory */
     return ts_checkpoint_save(&t->e, &t->state, ts_report_path(t->report, name), true, err);
 }
 

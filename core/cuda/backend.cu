@@ -294,6 +294,7 @@ static const ts_backend backend = {
     .download = cuda_download,
     .copy = cuda_copy,
     .zero = cuda_zero,
+    .forget = nullptr,
     .synchronize = cuda_synchronize,
     .kernel = ts_cuda_kernel_of,
     .record_begin = cuda_record_begin,

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "core/memory.h"
 #include "train/loader.h"
@@ -47,8 +48,10 @@ static void close_run(run *r)
     ts_experiment_close(&r->e);
 }
 
-static void train(run *r, int64_t first, int64_t steps)
+/* The last step's loss. */
+static double train(run *r, int64_t first, int64_t steps)
 {
+    double loss = 0;
     for (int64_t step = first; step < first + steps; step++) {
         ts_batch batch;
         ts_step_numbers numbers;
@@ -56,7 +59,9 @@ static void train(run *r, int64_t first, int64_t steps)
         cr_assert_eq(ts_steps_give(r->steps, &batch, step, step, &err), TS_OK, "%s", err.text);
         cr_assert_eq(ts_steps_receive(r->steps, step, &numbers, &err), TS_OK, "%s", err.text);
         cr_assert(numbers.ok);
+        loss = numbers.loss;
     }
+    return loss;
 }
 
 static long page_faults(void)
@@ -101,4 +106,34 @@ Test(train_waste, nothing_is_allocated_and_no_page_is_new_in_the_steady_state)
     for (int i = 0; i < MODELS; i++)
         expect_no_waste(models[i]);
     cr_assert_geq(MODELS, 5);
+}
+
+/* What is resident of this process, in bytes. */
+static double resident(void)
+{
+    long pages = 0, skipped;
+    FILE *f = fopen("/proc/self/statm", "r");
+    cr_assert(f && fscanf(f, "%ld %ld", &skipped, &pages) == 2);
+    fclose(f);
+    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+/* As before a save, which holds a file in memory; the step behind it is the one that it would have been. */
+Test(train_waste, what_programs_left_is_given_back)
+{
+    double loss[2];
+    for (int forget = 0; forget < 2; forget++) {
+        run r;
+        open_run(&r, models[1]);
+        train(&r, 0, WARM);
+        const double before = resident(), bytes = (double)ts_workspace_bytes(r.e.workspace);
+        cr_assert_geq(bytes, 8 << 20);
+        if (forget) {
+            ts_workspace_forget(r.e.workspace);
+            cr_expect_geq(before - resident(), 0.9 * bytes);
+        }
+        loss[forget] = train(&r, WARM, 2);
+        close_run(&r);
+    }
+    cr_expect_eq(loss[0], loss[1]);
 }
