@@ -169,7 +169,7 @@ static inline __attribute__((always_inline)) void climb(lanes_i *codes, lanes_i 
         code += reached & s->more[j];
         part += reached & s->basis;
     }
-    const lanes_i none = *z != *z;
+    const lanes_i none = ((lanes_i)*z & 0x7fffffff) > 0x7f800000; /* NaN */
     *codes = (none & (lanes_i)*z) | code;
     *parts = part;
     *bad |= none;

@@ -110,12 +110,12 @@ TS_SIMD static void add_row(float *sum, const float *row, float weight, int64_t 
  * tokens' mean, so that codes far out do not move it. `mean` is for that one. */
 static void find_centre(ts_screen *s, const float *codebook, const float *x, int64_t N, float *mean)
 {
-    const int64_t D = s->D, tokens = stride_of(N), codes = stride_of(s->K);
+    const int64_t D = s->D, tokens = stride_of(N), codes = stride_of(s->K), summed = (N + tokens - 1) / tokens;
     float least = INFINITY, all = 0;
     memset(mean, 0, (size_t)D * sizeof *mean);
     memset(s->centre, 0, (size_t)D * sizeof *s->centre);
     for (int64_t n = 0; n < N; n += tokens)
-        add_row(mean, x + n * D, 1 / (float)((N + tokens - 1) / tokens), D);
+        add_row(mean, x + n * D, 1 / (float)summed, D);
     for (int64_t k = 0; k < s->K; k += codes) {
         measure(codebook + k * D, mean, D, &s->norm[k]);
         least = fminf(least, s->norm[k]);
