@@ -16,12 +16,14 @@ enum { ROWS = 16, BLOCK = ROWS * TS_MAX_LEVELS, CHUNK = 4096, STEPS = 15 };
 
 typedef float lanes __attribute__((vector_size(ROWS * sizeof(float)), aligned(4)));
 typedef int32_t lanes_i __attribute__((vector_size(ROWS * sizeof(int32_t)), aligned(4)));
+typedef uint32_t lanes_u __attribute__((vector_size(ROWS * sizeof(uint32_t)), aligned(4))); /* sums that wrap */
 
 /* ROWS neighbouring numbers of a block of rows: the least z of each level but the first, NaN for what is no level of a
  * dim; the bits of the first code, and what has to be added to them from level to level. */
 typedef struct {
     lanes least[STEPS];
-    lanes_i more[STEPS], first, basis;
+    lanes_u more[STEPS], first;
+    lanes_i basis;
 } stairs;
 
 /* Prepared. */
@@ -73,11 +75,11 @@ static void make_stairs(pattern *p, const ts_fsq_table *f)
             for (int at = i; at < ROWS * f->count; at += f->count) {
                 stairs *s = &p->stairs[at / ROWS];
                 if (j == 0) {
-                    s->first[at % ROWS] = (int32_t)bits;
+                    s->first[at % ROWS] = bits;
                     s->basis[at % ROWS] = f->basis[i];
                 } else {
                     s->least[j - 1][at % ROWS] = least;
-                    s->more[j - 1][at % ROWS] = (int32_t)(bits - before);
+                    s->more[j - 1][at % ROWS] = bits - before;
                 }
             }
         }
@@ -160,17 +162,18 @@ static void mark_bad_rows(int32_t *ids, const float *codes, int rows, int D)
 }
 
 /* The codes of z, 16 numbers, and their parts of the ids; `bad` where one is NaN: its code is NaN too. */
-static inline __attribute__((always_inline)) void climb(lanes_i *codes, lanes_i *parts, lanes_i *bad, const lanes *z,
+static inline __attribute__((always_inline)) void climb(lanes *codes, lanes_i *parts, lanes_i *bad, const lanes *z,
                                                         const stairs *s, int steps)
 {
-    lanes_i code = s->first, part = {0};
+    lanes_u code = s->first;
+    lanes_i part = {0};
     for (int j = 0; j < steps; j++) {
         const lanes_i reached = *z >= s->least[j];
-        code += reached & s->more[j];
+        code += (lanes_u)reached & s->more[j];
         part += reached & s->basis;
     }
     const lanes_i none = ((lanes_i)*z & 0x7fffffff) > 0x7f800000; /* NaN */
-    *codes = (none & (lanes_i)*z) | code;
+    *codes = (lanes)((lanes_u)(none & (lanes_i)*z) | code);
     *parts = part;
     *bad |= none;
 }
@@ -202,7 +205,7 @@ static inline __attribute__((always_inline)) void climb_rows(float *codes, int32
     int32_t parts[BLOCK];
     lanes_i bad = {0};
     for (int v = 0; v < p->D; v++)
-        climb((lanes_i *)(void *)codes + v, (lanes_i *)parts + v, &bad, (const lanes *)z + v, &p->stairs[v], p->steps);
+        climb((lanes *)codes + v, (lanes_i *)parts + v, &bad, (const lanes *)z + v, &p->stairs[v], p->steps);
     switch (p->D) {
     case 3:
         add_parts(ids, parts, 3);
