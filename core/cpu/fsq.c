@@ -60,29 +60,32 @@ static float least_of(const ts_fsq_table *f, int i, int32_t k)
     return float_at(at);
 }
 
+/* What level j of dim i is, wherever that dim lies in a block of rows. */
+static void make_step(pattern *p, const ts_fsq_table *f, int i, int j)
+{
+    const bool is_level = j < f->level[i];
+    const float least = is_level ? least_of(f, i, j) : NAN;
+    const uint32_t code = is_level ? ts_bits_of(ts_fsq_code(f, i, j)) : 0,
+                   before = is_level ? ts_bits_of(ts_fsq_code(f, i, j - 1)) : 0;
+    for (int at = i; at < ROWS * f->count; at += f->count) {
+        p->stairs[at / ROWS].least[j - 1][at % ROWS] = least;
+        p->stairs[at / ROWS].more[j - 1][at % ROWS] = code - before;
+    }
+}
+
 static void make_stairs(pattern *p, const ts_fsq_table *f)
 {
     for (int i = 0; i < f->count; i++)
         p->steps = f->level[i] - 1 > p->steps ? f->level[i] - 1 : p->steps;
     if (p->steps > STEPS)
         p->steps = 0;
-    for (int i = 0; i < f->count && p->steps; i++)
-        for (int j = 0; j <= p->steps; j++) {
-            const bool is_level = j < f->level[i];
-            const float least = is_level && j ? least_of(f, i, j) : NAN;
-            const uint32_t bits = is_level ? ts_bits_of(ts_fsq_code(f, i, j)) : 0;
-            const uint32_t before = j && is_level ? ts_bits_of(ts_fsq_code(f, i, j - 1)) : 0;
-            for (int at = i; at < ROWS * f->count; at += f->count) {
-                stairs *s = &p->stairs[at / ROWS];
-                if (j == 0) {
-                    s->first[at % ROWS] = bits;
-                    s->basis[at % ROWS] = f->basis[i];
-                } else {
-                    s->least[j - 1][at % ROWS] = least;
-                    s->more[j - 1][at % ROWS] = bits - before;
-                }
-            }
-        }
+    for (int at = 0; at < ROWS * f->count; at++) {
+        p->stairs[at / ROWS].first[at % ROWS] = ts_bits_of(ts_fsq_code(f, at % f->count, 0));
+        p->stairs[at / ROWS].basis[at % ROWS] = f->basis[at % f->count];
+    }
+    for (int i = 0; i < f->count; i++)
+        for (int j = 1; j <= p->steps; j++)
+            make_step(p, f, i, j);
 }
 
 static void make_pattern(pattern *p, const ts_desc *d)

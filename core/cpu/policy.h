@@ -1,4 +1,4 @@
-/* When a kernel of our own stands in for oneDNN's, where it can: what its switch in the environment says. */
+/* When a kernel that has a switch in the environment is taken, where it can be: what the switch says. */
 #ifndef TS_CORE_CPU_POLICY_H
 #define TS_CORE_CPU_POLICY_H
 

@@ -120,20 +120,19 @@ static void find_centre(ts_screen *s, const float *codebook, const float *x, int
         measure(codebook + k * D, mean, D, &s->norm[k]);
         least = fminf(least, s->norm[k]);
     }
-    for (int pass = 0; pass < 2; pass++) /* the sum of the weights, and what they are of 1 */
-        for (int64_t k = 0; k < s->K; k += codes) {
-            const float near = (least + 1e-20f) / (s->norm[k] + 1e-20f);
-            if (pass == 0)
-                all += near * near;
-            else
-                add_row(s->centre, codebook + k * D, near * near / all, D);
-        }
+    for (int64_t k = 0; k < s->K; k += codes) {
+        const float near = (least + 1e-20f) / (s->norm[k] + 1e-20f);
+        add_row(s->centre, codebook + k * D, near * near, D);
+        all += near * near;
+    }
+    for (int64_t d = 0; d < D; d++)
+        s->centre[d] /= all;
 }
 
 /* What is left of x - c after rounding to bytes. */
 typedef struct {
-    float norm, error; /* squares of the lengths of x - c and of the difference */
-    int32_t sum;       /* of the bytes */
+    float error; /* the square of its length */
+    int32_t sum; /* of the bytes */
 } rounded;
 
 static inline float add_lanes(const lanes *sum)
@@ -150,7 +149,7 @@ static inline float add_lanes(const lanes *sum)
 TS_SIMD static rounded round_row(int8_t *bytes, const float *x, const float *c, float unit, int64_t D)
 {
     const float inverse = unit > 0 ? 1 / unit : 0, whole = 0x1.8p23f;
-    lanes norm = {0}, error = {0};
+    lanes error = {0};
     lanes_i sum = {0};
     int64_t d = 0;
     for (; d + LANES <= D; d += LANES) {
@@ -158,17 +157,15 @@ TS_SIMD static rounded round_row(int8_t *bytes, const float *x, const float *c, 
         const lanes rest = u - unit * p;
         const lanes_i integer = __builtin_convertvector(p, lanes_i);
         *(lanes_b *)(bytes + d) = __builtin_convertvector(integer, lanes_b);
-        norm += u * u;
         error += rest * rest;
         sum += integer;
     }
-    rounded r = {add_lanes(&norm), add_lanes(&error), 0};
+    rounded r = {add_lanes(&error), 0};
     for (int i = 0; i < LANES; i++)
         r.sum += sum[i];
     for (; d < D; d++) {
         const float u = x[d] - c[d], p = (u * inverse + whole) - whole, rest = u - unit * p;
         bytes[d] = (int8_t)(int32_t)p;
-        r.norm += u * u;
         r.error += rest * rest;
         r.sum += bytes[d];
     }
@@ -187,10 +184,10 @@ static float rounding_of(int64_t D)
     return (float)(D + 64) * 0x1p-23f;
 }
 
-/* |du| of what was rounded to u itself before. */
-static float error_of(rounded r)
+/* |du|, where u of this length was rounded itself before. */
+static float error_of(rounded r, float length)
 {
-    return sqrtf(r.error) + 0x1p-21f * sqrtf(r.norm);
+    return sqrtf(r.error) + 0x1p-21f * length;
 }
 
 /* A square's exponent and three bits behind it. */
@@ -255,12 +252,15 @@ static void pack(const ts_screen *s, const float *codebook, int64_t i)
     p->unit = unit_of(largest);
     p->norm = p->error = 0;
     for (int j = 0; j < PANEL; j++) {
-        rounded r = {0};
-        if (p->code[j] >= 0)
-            r = round_row(bytes, codebook + p->code[j] * s->D, s->centre, p->unit, s->D);
-        p->half[j] = p->code[j] >= 0 ? r.norm / 2 : INFINITY;
-        p->norm = fmaxf(p->norm, sqrtf(r.norm));
-        p->error = fmaxf(p->error, error_of(r));
+        const int32_t k = p->code[j];
+        p->half[j] = INFINITY;
+        if (k < 0)
+            continue;
+        const rounded r = round_row(bytes, codebook + k * s->D, s->centre, p->unit, s->D);
+        const float length = sqrtf(s->norm[k]);
+        p->half[j] = s->norm[k] / 2;
+        p->norm = fmaxf(p->norm, length);
+        p->error = fmaxf(p->error, error_of(r, length));
         lay(to + 4 * j, bytes, s->words);
     }
 }
@@ -300,8 +300,8 @@ static bool admit(const ts_screen *s, token *t, int8_t *bytes, const float *x)
     t->unit = unit_of(largest);
     const rounded r = round_row(bytes, x, s->centre, t->unit, s->D);
     memset(bytes + s->D, 0, (size_t)(4 * s->words - s->D));
-    t->error = error_of(r);
-    t->norm = sqrtf(r.norm) + t->error;
+    t->error = error_of(r, sqrtf(square));
+    t->norm = sqrtf(square) + t->error;
     t->best = -INFINITY;
     t->start = -128 * r.sum;
     t->count = 0;
