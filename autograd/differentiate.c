@@ -121,7 +121,7 @@ void ts_differentiate(ts_value loss, int count, const ts_value *wrt, ts_value *r
     bool *depends = ts_calloc((size_t)value_count, sizeof *depends);
     int32_t *gradient = ts_alloc((size_t)value_count * sizeof *gradient);
     if (!depends || !gradient) {
-        ts_build_fail(g, "differentiate", "out of memory");
+        ts_build_out_of_memory(g);
         goto out;
     }
     for (int32_t i = 0; i < value_count; i++)

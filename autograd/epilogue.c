@@ -50,7 +50,7 @@ void ts_take_epilogues(ts_graph *g)
             if (u.needed[i] && g->nodes[i].op == TS_OP_relu)
                 take(&u, &g->nodes[i]);
     } else {
-        ts_build_fail(g, "fuse", "out of memory");
+        ts_build_out_of_memory(g);
     }
     ts_free(u.needed);
     ts_free(u.root);

@@ -445,7 +445,7 @@ void ts_fuse(ts_graph *graph)
         rebuild(&p);
         ts_free(nodes);
     } else {
-        ts_build_fail(graph, "fuse", "out of memory");
+        ts_build_out_of_memory(graph);
     }
     release(&p);
 }

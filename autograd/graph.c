@@ -34,7 +34,7 @@ ts_status ts_graph_check(const ts_graph *graph, ts_error *err)
     return graph->error.code;
 }
 
-static ts_value out_of_memory(ts_graph *graph)
+ts_value ts_build_out_of_memory(ts_graph *graph)
 {
     if (graph->error.code == TS_OK)
         ts_fail(&graph->error, TS_ERR_RUNTIME, "out of memory while building the graph");
@@ -49,7 +49,7 @@ void ts_graph_set_path(ts_graph *graph, const char *path)
     if (copy)
         graph->path = copy;
     else
-        out_of_memory(graph);
+        ts_build_out_of_memory(graph);
 }
 
 const char *ts_graph_path(const ts_graph *graph)
@@ -123,7 +123,7 @@ static bool reserve(void **array, int32_t count, int32_t *capacity, size_t size)
 static ts_value add_value(ts_graph *graph, ts_value_info info)
 {
     if (!reserve((void **)&graph->values, graph->value_count, &graph->value_capacity, sizeof *graph->values))
-        return out_of_memory(graph);
+        return ts_build_out_of_memory(graph);
     graph->values[graph->value_count] = info;
     return (ts_value){graph, graph->value_count++};
 }
@@ -133,7 +133,7 @@ static ts_value add_leaf(ts_graph *graph, ts_value_info info)
     if (graph->error.code != TS_OK)
         return ts_poison(graph);
     if (info.name && !(info.name = ts_arena_strdup(&graph->arena, info.name)))
-        return out_of_memory(graph);
+        return ts_build_out_of_memory(graph);
     int64_t count;
     if (!ts_shape_count_checked(info.type.shape, &count))
         return ts_build_fail(graph, info.name ? info.name : "constant", "the shape %s is not possible",
@@ -152,7 +152,7 @@ ts_value ts_constant(ts_graph *graph, ts_dtype dtype, ts_shape shape, const void
     ts_tensor t = {dtype, shape, NULL};
     void *copy = ts_arena_alloc(&graph->arena, ts_tensor_bytes(&t));
     if (!copy)
-        return out_of_memory(graph);
+        return ts_build_out_of_memory(graph);
     memcpy(copy, host_data, ts_tensor_bytes(&t));
     return add_leaf(graph, (ts_value_info){.kind = TS_KIND_CONSTANT, .type = {dtype, shape}, .constant = copy});
 }
@@ -206,7 +206,7 @@ void ts_output(ts_value value, const char *name)
     if (copy)
         ts_info(value)->output_name = copy;
     else
-        out_of_memory(value.graph);
+        ts_build_out_of_memory(value.graph);
 }
 
 ts_type ts_type_of(ts_value v)
@@ -239,7 +239,7 @@ ts_value ts_node_add(ts_graph *graph, const ts_node_spec *spec, ts_value out[])
     for (int i = 0; i < spec->in_count; i++)
         node.in[i] = spec->in[i].id;
     if (!reserve((void **)&graph->nodes, graph->node_count, &graph->node_capacity, sizeof *graph->nodes))
-        return out_of_memory(graph);
+        return ts_build_out_of_memory(graph);
     for (int i = 0; i < info->out_count; i++) {
         int64_t count;
         if (!ts_shape_count_checked(spec->out[i].shape, &count))
@@ -266,7 +266,7 @@ ts_value ts_result_add(ts_graph *graph, ts_type type)
 bool ts_node_append(ts_graph *graph, const ts_node *node)
 {
     if (!reserve((void **)&graph->nodes, graph->node_count, &graph->node_capacity, sizeof *graph->nodes)) {
-        out_of_memory(graph);
+        ts_build_out_of_memory(graph);
         return false;
     }
     for (int i = 0; i < node->out_count; i++) {

@@ -65,6 +65,8 @@ ts_value ts_poison(ts_graph *graph);
 
 /* Keeps "path: op: text" as the graph's error if it is the first, and returns poison. */
 ts_value ts_build_fail(ts_graph *graph, const char *op, const char *format, ...) TS_PRINTF(3, 4);
+/* The same of memory: TS_ERR_RUNTIME, where a wrong operand is TS_ERR_USAGE. */
+ts_value ts_build_out_of_memory(ts_graph *graph);
 
 static inline ts_value_info *ts_info(ts_value v)
 {

@@ -161,7 +161,7 @@ void ts_round_products(ts_graph *graph)
         look(&p);
         rebuild(&p);
     } else {
-        ts_build_fail(graph, "precision", "out of memory");
+        ts_build_out_of_memory(graph);
     }
     ts_free(p.possible);
     ts_free(p.wanted);

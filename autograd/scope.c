@@ -8,7 +8,7 @@ const char *ts_scope_path(ts_scope s, const char *name)
         s.path[0] ? ts_arena_format(&s.graph->arena, "%s.%s", s.path, name) : ts_arena_strdup(&s.graph->arena, name);
     if (path)
         return path;
-    ts_build_fail(s.graph, "scope", "out of memory");
+    ts_build_out_of_memory(s.graph);
     return "";
 }
 
