@@ -59,6 +59,13 @@ static const char *train_key(const ts_codec *c, const char *key)
     return NULL;
 }
 
+/* A switch of that section, on where it is not there. */
+static bool train_flag(const ts_codec *c, const char *key)
+{
+    const char *text = train_key(c, key);
+    return !text || strcmp(text, "false") != 0;
+}
+
 /* ---- the store ---- */
 
 static ts_status make_store(ts_codec *c, ts_error *err)
@@ -266,14 +273,14 @@ static ts_status open_session(const ts_codec *c, ts_session_options *o, ts_sessi
 ts_status ts_codec_session(const ts_codec *c, int64_t batch, ts_session **session, ts_error *err)
 {
     const char *precision = train_key(c, "precision"), *longest = train_key(c, "eval_frames");
-    const char *fuse = train_key(c, "fuse");
     ts_session_options o = {
         .tokenizer = &c->tokenizer,
         .store = c->store,
         .owns_device = true,
         .block = c->block,
         .bf16 = precision && strcmp(precision, "bf16") == 0,
-        .fuse = !fuse || strcmp(fuse, "false") != 0,
+        .fold = train_flag(c, "fold"),
+        .fuse = train_flag(c, "fuse"),
         .batch = batch,
         .longest = longest ? strtoll(longest, NULL, 10) : 0,
         .mean = c->mean,

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "autograd/fold.h"
 #include "autograd/fuse.h"
 #include "autograd/precision.h"
 #include "core/memory.h"
@@ -68,6 +69,8 @@ static void build(const ts_session *s, part *p, const ts_tokenizer *t, int kind)
                            : ts_input(p->graph, "ids", TS_I32, ids);
     p->out = kind == ENCODE ? ts_tokenizer_encode(scope, t, p->in) : ts_tokenizer_decode(scope, t, p->in);
     ts_output(p->out, kind == ENCODE ? "ids" : "y");
+    if (s->o.fold)
+        ts_fold_upsampling(p->graph);
     if (s->o.bf16)
         ts_round_products(p->graph);
     if (s->o.fuse)

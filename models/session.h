@@ -26,6 +26,7 @@ typedef struct {
     bool owns_device;        /* the session frees workspace and device, also where it cannot be made */
     int block;               /* TS_BLOCK_VALUE, or TS_BLOCK_EMA for the moving averages of the weights */
     bool bf16;               /* products of encoder and decoder in bf16, as the model was trained */
+    bool fold;               /* nearest upsampling inside of convolutions (autograd/fold.h), as the model was trained */
     bool fuse;               /* chains of elementwise ops in one pass (autograd/fuse.h), which changes no bit */
     int64_t batch;           /* items in one run, at least 1 */
     int64_t longest;         /* frames in one run; longer clips go in pieces; 0: none does */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "autograd/differentiate.h"
+#include "autograd/fold.h"
 #include "autograd/fuse.h"
 #include "autograd/node.h"
 #include "autograd/ops.h"
@@ -165,9 +166,11 @@ static ts_status seal(ts_experiment *e, ts_error *err)
     return ts_store_seal(e->store, e->device, (uint64_t)e->top->seed, err);
 }
 
-/* What the config's precision makes of a graph: before it is differentiated, or planned. */
-static void apply_precision(ts_graph *g, const ts_experiment *e)
+/* What the config makes of a graph that is built: before it is differentiated, or planned. */
+static void transform(ts_graph *g, const ts_experiment *e)
 {
+    if (e->train->fold)
+        ts_fold_upsampling(g);
     if (e->train->precision == TS_PRECISION_BF16)
         ts_round_products(g);
 }
@@ -368,7 +371,7 @@ static ts_status build_training(ts_training *t, ts_experiment *e, ts_error *err)
     TS_TRY(need_blocks(e, err));
     t->usage = ts_store_find(e->store, "trainer.usage");
     t->live = ts_store_find(e->store, "trainer.live");
-    apply_precision(t->graph, e);
+    transform(t->graph, e);
     build_gradients(t, e);
     if (e->train->accumulate == 1) {
         ts_value statistics[TS_MAX_STATISTICS];
@@ -425,7 +428,7 @@ static ts_status build_start(ts_start *start, ts_experiment *e, int stage, ts_er
     ts_scope s = root_scope(e, start->graph, TS_TRAIN, TS_BLOCK_VALUE, start->random);
     s.mask = p.tokens;
     ts_tokenizer_init(s, &e->tokenizer, ts_mask_rows(start->x, p.frames), stage);
-    apply_precision(start->graph, e);
+    transform(start->graph, e);
     return open_program(start->graph, e, &start->program, err);
 }
 
@@ -523,7 +526,7 @@ ts_status ts_inference_open_item(ts_inference *f, ts_experiment *e, ts_inference
     if (!(f->graph = ts_graph_new(TS_F32)))
         return ts_out_of_memory(err, 0);
     build_inference(f, e, &tokenizer, kind, batch, ema);
-    apply_precision(f->graph, e);
+    transform(f->graph, e);
     ts_status status = open_program(f->graph, e, &f->program, err);
     if (status != TS_OK)
         ts_inference_close(f);
@@ -546,6 +549,7 @@ ts_status ts_experiment_session(ts_experiment *e, int64_t batch, bool ema, ts_se
         .device = e->device,
         .block = ema && ts_store_has(e->store, TS_BLOCK_EMA) ? TS_BLOCK_EMA : TS_BLOCK_VALUE,
         .bf16 = e->train->precision == TS_PRECISION_BF16,
+        .fold = e->train->fold,
         .fuse = e->train->fuse && !e->op_by_op,
         .batch = batch,
         .longest = e->train->eval_frames,

@@ -35,6 +35,11 @@ static const ts_option options_list[] = {
     CHOICE(
         "precision", precision, "f32", precisions, NULL,
         "products of encoder and decoder: f32, or bf16 operands summed in f32; quantizer and weights are f32 in both"),
+    {.name = "fold",
+     .type = TS_OPTION_BOOL,
+     AT(fold),
+     .fallback = "true",
+     .help = "nearest upsampling inside of the convolution behind it, where that pays; other last bits than without"},
     {.name = "fuse",
      .type = TS_OPTION_BOOL,
      AT(fuse),

@@ -17,6 +17,7 @@ typedef enum { TS_BEST_MSE, TS_BEST_LOSS, TS_BEST_PSNR, TS_BEST_SSIM, TS_BEST_PE
 typedef struct {
     int64_t steps, batch, accumulate; /* a step's batch is split into `accumulate` equal micro-batches */
     int precision;                    /* ts_precision, of products in encoder and decoder: also in evaluation */
+    bool fold;                        /* programs go through ts_fold_upsampling: also in evaluation */
     bool fuse;                        /* programs go through ts_fuse: also in evaluation */
     int optimizer;                    /* ts_optimizer_kind */
     double lr, beta1, beta2, epsilon, weight_decay, momentum, codebook_lr;

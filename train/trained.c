@@ -14,10 +14,10 @@ static ts_status check_overrides(const ts_arguments *a, ts_error *err)
 {
     for (const char *const *o = (const char *const *)a->overrides; *o; o++)
         if (!starts(*o, "data.") && !starts(*o, "train.eval_") && !starts(*o, "train.precision=") &&
-            !starts(*o, "train.fuse="))
+            !starts(*o, "train.fold=") && !starts(*o, "train.fuse="))
             return ts_fail(err, TS_ERR_USAGE,
                            "%s: the weights were trained with the checkpoint's config; only data.*, train.eval_*, "
-                           "train.precision and train.fuse can be changed",
+                           "train.precision, train.fold and train.fuse can be changed",
                            TS_SHOWN(*o));
     return TS_OK;
 }

@@ -6,6 +6,7 @@
 
 #include "autograd/differentiate.h"
 #include "autograd/ops.h"
+#include "tests/support/fusion.h"
 
 static golden_case *case_of(const golden_steps *t)
 {
@@ -77,6 +78,7 @@ static void build_adam(golden_steps *t)
 void golden_steps_build(golden_steps *t, ts_value loss)
 {
     golden_bench *b = t->graph->bench;
+    fold_unless_told(t->graph->scope.graph);
     build_gradients(t, loss);
     build_adam(t);
     for (int i = 0; i < ts_store_count(b->store); i++) {

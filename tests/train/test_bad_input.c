@@ -220,7 +220,7 @@ Test(train_bad_input, checkpoints_of_another_model)
                   "model.width=4", "--init-from", last);
     TRAIN_REFUSED(4, "has no tensor model/quantizer.codebook", config, "quantizer.kind=vector", "quantizer.dim=3",
                   "--init-from", last);
-    REFUSED(2, "only data.*, train.eval_*, train.precision and train.fuse can be changed", "eval", last,
+    REFUSED(2, "only data.*, train.eval_*, train.precision, train.fold and train.fuse can be changed", "eval", last,
             "model.width=4");
     REFUSED(2, "made for [8, 8, 3]", "eval", last, "data.size=16");
     REFUSED(3, "/nowhere", "eval", last, "data.kind=idx", "data.path=/nowhere");
