@@ -257,8 +257,8 @@ Test(train_tokens, the_data_of_the_config)
     cr_expect_eq(items_of(OUTPUT("encode", last, "-o", to, "--json", "data.val_count=3")), 3);
     REFUSED(2, "the config's data have train and val", "encode", last, "-o", to, "--split", "test");
     REFUSED(2, "has no splits", "encode", last, write_pictures(), "-o", to, "--split", "val");
-    REFUSED(2, "only data.*, train.eval_*, train.precision, train.fold and train.fuse can be changed", "encode", last, "-o", to,
-            "train.lr=1");
+    REFUSED(2, "only data.*, train.eval_*, train.precision, train.fold and train.fuse can be changed", "encode", last,
+            "-o", to, "train.lr=1");
 }
 
 /* ---- mutants ---- */
