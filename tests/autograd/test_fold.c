@@ -98,6 +98,20 @@ Test(autograd_fold, is_the_layer_as_it_was_built)
     }
 }
 
+/* Of value and gradients: sums of weights are rounded once more than the weights were. */
+Test(autograd_fold, rounds_no_worse_than_the_layer_as_it_was_built)
+{
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
+        ts_op_case plain = layers[i].c, other = layers[i].c;
+        plain.build = layer_of;
+        other.build = folded;
+        built = &layers[i].layer;
+        const double as_built = compare_with_double(&plain, "cpu"), error = compare_with_double(&other, "cpu");
+        cr_log_info("%s: %.2g as built, %.2g folded", plain.label, as_built, error);
+        cr_expect_lt(error, 2e-6, "%s: %g, as built %g", plain.label, error, as_built);
+    }
+}
+
 /* ---- what stays ---- */
 
 static void expect_left(const char *what, int64_t fh, int64_t fw, ts_shape weight, ts_conv_opts opts)

@@ -72,7 +72,7 @@ def tessera_settings(args, name, precision):
 
 
 def planned(args, name, precision):
-    """parameters, and MB of memory"""
+    """parameters, and MiB of memory"""
     words, env = tessera_settings(args, name, precision)
     plan = json.loads(run([args.program, "plan", *words, "--json"], env)[0])
     return plan["parameters"]["total"], plan["memory"]["peak_bytes"] / 2**20
@@ -170,7 +170,7 @@ def table(name, entries, args):
     ours = {entry.precision: entry.median("steps_per_s") for entry in ran if entry.ours}
     batch, where = args.batch or WORKLOADS[name]["batch"], f"{args.threads} threads" if args.device == "cpu" else "GPU"
     print(f"\n### {name}, batch {batch}, {where}, medians of {args.rounds} rounds\n")
-    print("| | steps/s | lowest to highest | ms a step | Tessera is faster by | peak memory, MB | first step after, s |")
+    print("| | steps/s | lowest to highest | ms a step | Tessera is faster by | peak memory, MiB | first step after, s |")
     print("|---|---|---|---|---|---|---|")
     for entry in sorted(ran, key=lambda e: -e.median("steps_per_s")):
         row(entry, ours.get(entry.precision))

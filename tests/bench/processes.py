@@ -27,7 +27,7 @@ class Failed(Exception):
 
 
 def run(command, env=None, until=None):
-    """stdout of a process, its largest resident set in MB, and the seconds until `until()` was true the first time
+    """stdout of a process, its largest resident set in MiB, and the seconds until `until()` was true the first time
     (None: never, or not asked). env is added to the environment. Errors: Failed with the end of stderr."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         start, reached = time.monotonic(), None

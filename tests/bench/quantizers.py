@@ -119,7 +119,7 @@ def main():
         if not args.no_torch:
             print(f"torch {torch_version(args.python)}")
         print(f"medians of {args.rounds} rounds\n")
-        print("| case | | ms | lowest to highest | Tessera is faster by | of the floor | planned memory, MB |")
+        print("| case | | ms | lowest to highest | Tessera is faster by | of the floor | planned memory, MiB |")
         print("|---|---|---|---|---|---|---|")
         for name in args.cases:
             results, failed = measure(args, name)
