@@ -56,8 +56,8 @@ static ts_status check_rename(const char *pairs, ts_error *err)
 /* Letters of every script, digits, '-', '.', '_' stay: an id is a line in a list and part of a path. */
 static char plain(char c)
 {
-    bool stays = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c < 0 || c == '-' ||
-                 c == '.' || c == '_';
+    bool stays = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (unsigned char)c > 127 ||
+                 c == '-' || c == '.' || c == '_';
     return stays ? c : '_';
 }
 

@@ -11,6 +11,7 @@
 #include "autograd/program.h"
 #include "tests/support/graph.h"
 #include "tests/support/op_check.h"
+#include "tests/support/worst.h"
 
 /* A layer: factors of the upsampling, options of the convolution. */
 typedef struct {
@@ -47,7 +48,7 @@ static double largest(ts_built_case *b, ts_value v)
     int64_t n;
     double most = 0, *x = built_case_read(b, v, &n);
     for (int64_t i = 0; i < n; i++)
-        most = fabs(x[i]) > most || isnan(x[i]) ? fabs(x[i]) : most;
+        most = worst_of(most, fabs(x[i]));
     free(x);
     return most;
 }

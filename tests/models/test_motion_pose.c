@@ -11,6 +11,7 @@
 #include "core/files/npy.h"
 #include "tests/support/known_motion.h"
 #include "tests/support/shared.h"
+#include "tests/support/worst.h"
 
 static ts_error err;
 
@@ -27,7 +28,7 @@ static void expect_known(const ts_motion_layout *l, const char *what)
     for (int t = 0; t < FRAMES; t++)
         for (int j = 0; j < l->joints; j++)
             for (int i = 0; i < 3; i++)
-                worst = fmax(worst, fabs(known.joint[t][j][i] - (double)found[(t * l->joints + j) * 3 + i]));
+                worst = worst_of(worst, fabs(known.joint[t][j][i] - (double)found[(t * l->joints + j) * 3 + i]));
     cr_assert_lt(worst * l->unit_mm, 2e-3, "%s, %s: %g mm", l->name, what, worst * l->unit_mm);
 }
 
@@ -106,7 +107,7 @@ static double inconsistency(const ts_motion_layout *l, const float *clip, int64_
                                  (double)next[2] - (double)now[2]};
             const double v[3] = {cos(a) * d[0] + sin(a) * d[2], d[1], -sin(a) * d[0] + cos(a) * d[2]};
             for (int i = 0; i < 3; i++)
-                worst = fmax(worst, fabs(v[i] - (double)said[i]));
+                worst = worst_of(worst, fabs(v[i] - (double)said[i]));
         }
     }
     return worst;
@@ -128,7 +129,7 @@ static void check_clip(const char *id, double *worst, int *turning)
     cr_expect_lt(d, 2e-6, "%s: %g m", id, d);
     cr_expect(yaw == TS_YAW_WHOLE || turn < 0.1, "%s turns by %g", id, turn);
     cr_expect(p[0] == 0 && p[2] == 0 && p[1] == clip[l->height], "%s", id);
-    *worst = fmax(*worst, d);
+    *worst = worst_of(*worst, d);
     *turning += turn > 0.1;
     free(p);
     ts_npy_close(&npy);

@@ -12,6 +12,7 @@
 #include "core/files/npy.h"
 #include "models/motion_layout.h"
 #include "tests/support/shared.h"
+#include "tests/support/worst.h"
 #include "tests/train/bvh_sample.h"
 #include "tests/train/run_program.h"
 #include "train/data_kinds.h"
@@ -90,7 +91,7 @@ static int compare(const ts_npy *found, const ts_npy *expected, group *groups, c
     for (int64_t t = 0; t < found->tensor.shape.dim[0]; t++, x += 263, y += 263) {
         for (int g = 0; g < GROUPS; g++)
             for (int64_t c = groups[g].columns.first; c < groups[g].columns.first + groups[g].columns.count; c++)
-                groups[g].found = fmax(groups[g].found, fabs((double)x[c] - (double)y[c]));
+                groups[g].found = worst_of(groups[g].found, fabs((double)x[c] - (double)y[c]));
         for (int64_t foot = 0; foot < l->contacts.count; foot++)
             if (x[l->contacts.first + foot] != y[l->contacts.first + foot]) {
                 cr_assert(near_threshold(l, y, foot), "%s: contact %d of frame %d", name, (int)foot, (int)t);

@@ -10,6 +10,7 @@
 #include "core/files/npy.h"
 #include "core/files/safetensors.h"
 #include "tests/support/shared.h"
+#include "tests/support/worst.h"
 #include "tests/train/run_program.h"
 #include "train/tokens.h"
 
@@ -210,7 +211,7 @@ static void expect_decoded(const ts_tensor *pred, int64_t clips)
         cr_assert_eq(ts_npy_open(&npy, at(name), &err), TS_OK, "%s", err.text);
         cr_assert_eq(ts_shape_count(npy.tensor.shape), size);
         for (int64_t i = 0; i < size; i++)
-            worst = fmax(worst, fabs((double)((float *)npy.tensor.data)[i] - ((float *)pred->data)[b * size + i]));
+            worst = worst_of(worst, fabs((double)((float *)npy.tensor.data)[i] - ((float *)pred->data)[b * size + i]));
         ts_npy_close(&npy);
     }
     cr_expect_lt(worst, 5e-4);
