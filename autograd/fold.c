@@ -68,7 +68,7 @@ static ts_value transposed_weights(ts_value w, const int64_t f[2])
     return ts_reshape(v, ts_shape_of(in, f[0] + k[0] - 1, f[1] + k[1] - 1, out));
 }
 
-/* The convolution reads what the upsampling reads; nobody else may need the upsampling any more. */
+/* The convolution reads what the upsampling reads, which nobody needs any more if there is no other reader. */
 static void fold(pass *p, const ts_node *conv, const ts_node *up)
 {
     ts_node node = *conv;

@@ -187,6 +187,18 @@ static double loss_at(ts_built_case *b, int k, int64_t i, double x)
     return loss;
 }
 
+/* From one element that is looked at to the next. The sanitizers are after memory, where a few of them show what all
+ * would. */
+static int64_t step_between(int64_t elements)
+{
+#ifdef TS_SANITIZED
+    return 1 + elements / 16;
+#else
+    (void)elements;
+    return 1;
+#endif
+}
+
 double gradient_check(const ts_op_case *c)
 {
     ts_built_case b;
@@ -203,7 +215,7 @@ double gradient_check(const ts_op_case *c)
             built_case_run(&b);
             gradient = built_case_read(&b, b.gradient[k], &n);
         }
-        for (int64_t i = 0; i < n; i++) {
+        for (int64_t i = 0; i < n; i += step_between(n)) {
             double x = b.host[k][i], eps = 1e-6 * fmax(1, fabs(x));
             double numeric = (loss_at(&b, k, i, x + eps) - loss_at(&b, k, i, x - eps)) / (2 * eps);
             double excess = fabs(numeric - gradient[i]) - (1e-5 + 1e-3 * fabs(numeric));
