@@ -59,11 +59,11 @@ static ts_value parts_of_sums(ts_graph *g, const int64_t k[2], const int64_t f[2
 }
 
 /* w [out, kh, kw, in] -> [in, fh + kh - 1, fw + kw - 1, out] */
-static ts_value transposed_weights(ts_value w, const int64_t f[2])
+static ts_value transposed_weights(ts_graph *g, ts_value w, const int64_t f[2])
 {
     const int64_t out = ts_dim(w, 0), in = ts_dim(w, 3), k[2] = {ts_dim(w, 1), ts_dim(w, 2)};
     ts_value taps = ts_reshape(w, ts_shape_of(out, k[0] * k[1], in));
-    ts_value v = ts_matmul(taps, parts_of_sums(w.graph, k, f), true, false); /* [out, in, ..] */
+    ts_value v = ts_matmul(taps, parts_of_sums(g, k, f), true, false); /* [out, in, ..] */
     v = ts_permute(v, (const int[]){1, 2, 0});
     return ts_reshape(v, ts_shape_of(in, f[0] + k[0] - 1, f[1] + k[1] - 1, out));
 }
@@ -77,7 +77,7 @@ static void fold(pass *p, const ts_node *conv, const ts_node *up)
         node.attr.conv.pad[i] = shape_of(p, conv->in[1])->dim[i + 1] - 1 - conv->attr.conv.pad[i];
     }
     p->g->path = conv->path;
-    ts_value v = transposed_weights(ts_value_at(p->g, conv->in[1]), up->attr.pool.size);
+    ts_value v = transposed_weights(p->g, ts_value_at(p->g, conv->in[1]), up->attr.pool.size);
     node.op = TS_OP_conv_transpose;
     node.in[0] = up->in[0];
     node.in[1] = v.id;
