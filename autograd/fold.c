@@ -92,8 +92,8 @@ static void rebuild(pass *p)
     const int32_t count = g->node_count;
     const bool rounds = g->rounds;
     const char *path = g->path;
-    g->nodes = NULL;
-    g->node_count = g->node_capacity = 0;
+    ts_node *nodes = ts_nodes_take(g);
+    p->nodes = nodes;
     g->rounds = false;
     for (int32_t i = 0; i < count && g->error.code == TS_OK; i++) {
         const ts_node *node = &p->nodes[i], *up = upsampling_of(p, node);
@@ -106,6 +106,7 @@ static void rebuild(pass *p)
     }
     g->rounds = rounds;
     g->path = path;
+    ts_free(nodes);
 }
 
 void ts_fold_upsampling(ts_graph *graph)
@@ -113,8 +114,7 @@ void ts_fold_upsampling(ts_graph *graph)
     const int32_t values = graph->value_count;
     if (graph->error.code != TS_OK || values == 0)
         return;
-    ts_node *nodes = graph->nodes;
-    pass p = {.g = graph, .nodes = nodes, .upsampled = ts_alloc((size_t)values * sizeof(int32_t))};
+    pass p = {.g = graph, .upsampled = ts_alloc((size_t)values * sizeof(int32_t))};
     if (!p.upsampled) {
         ts_build_out_of_memory(graph);
         return;
@@ -122,6 +122,5 @@ void ts_fold_upsampling(ts_graph *graph)
     for (int32_t v = 0; v < values; v++)
         p.upsampled[v] = -1;
     rebuild(&p);
-    ts_free(nodes);
     ts_free(p.upsampled);
 }

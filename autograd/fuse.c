@@ -385,8 +385,8 @@ static bool is_inside(const pass *p, int32_t alias)
 static void rebuild(pass *p)
 {
     chain c;
-    p->g->nodes = NULL;
-    p->g->node_count = p->g->node_capacity = 0;
+    ts_node *nodes = ts_nodes_take(p->g);
+    p->nodes = nodes;
     for (int32_t v = 0; v < p->value_count; v++)
         p->g->values[v].node = -1;
     for (int32_t i = 0; i < p->node_count && p->g->error.code == TS_OK; i++) {
@@ -402,6 +402,7 @@ static void rebuild(pass *p)
             append_aliases(p, &c, i);
         }
     }
+    ts_free(nodes);
 }
 
 static bool allocate(pass *p, size_t nodes, size_t values)
@@ -435,15 +436,13 @@ void ts_fuse(ts_graph *graph)
         return;
     cut_aliases(graph);
     ts_take_epilogues(graph);
-    ts_node *nodes = graph->nodes;
-    pass p = {.g = graph, .node_count = graph->node_count, .value_count = graph->value_count, .nodes = nodes};
+    pass p = {.g = graph, .node_count = graph->node_count, .value_count = graph->value_count, .nodes = graph->nodes};
     if (allocate(&p, (size_t)graph->node_count, (size_t)graph->value_count)) {
         ts_mark_needed(graph, p.needed);
         look_at_values(&p);
         find_readers(&p);
         find_groups(&p);
         rebuild(&p);
-        ts_free(nodes);
     } else {
         ts_build_out_of_memory(graph);
     }

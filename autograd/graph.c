@@ -263,6 +263,14 @@ ts_value ts_result_add(ts_graph *graph, ts_type type)
     return add_value(graph, (ts_value_info){.kind = TS_KIND_RESULT, .type = type, .node = -1});
 }
 
+ts_node *ts_nodes_take(ts_graph *graph)
+{
+    ts_node *nodes = graph->nodes;
+    graph->nodes = NULL;
+    graph->node_count = graph->node_capacity = 0;
+    return nodes;
+}
+
 bool ts_node_append(ts_graph *graph, const ts_node *node)
 {
     if (!reserve((void **)&graph->nodes, graph->node_count, &graph->node_capacity, sizeof *graph->nodes)) {

@@ -65,7 +65,7 @@ ts_value ts_poison(ts_graph *graph);
 
 /* Keeps "path: op: text" as the graph's error if it is the first, and returns poison. */
 ts_value ts_build_fail(ts_graph *graph, const char *op, const char *format, ...) TS_PRINTF(3, 4);
-/* The same of memory: TS_ERR_RUNTIME, where a wrong operand is TS_ERR_USAGE. */
+/* Likewise where there is no memory: TS_ERR_RUNTIME, while a wrong operand is TS_ERR_USAGE. */
 ts_value ts_build_out_of_memory(ts_graph *graph);
 
 static inline ts_value_info *ts_info(ts_value v)
@@ -73,8 +73,10 @@ static inline ts_value_info *ts_info(ts_value v)
     return &v.graph->values[v.id];
 }
 
-/* For passes that make the list of nodes anew: a result that no node gives yet, and a node with operands and results
- * that exist. Poison, false: out of memory (sticky). */
+/* For passes that make the list of nodes anew: the old one, which is the caller's then (ts_free) while the graph has
+ * none; a result that no node gives yet, and a node with operands and results that exist. Poison, false: out of memory
+ * (sticky). */
+ts_node *ts_nodes_take(ts_graph *graph);
 ts_value ts_result_add(ts_graph *graph, ts_type type);
 bool ts_node_append(ts_graph *graph, const ts_node *node);
 

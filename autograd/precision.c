@@ -132,10 +132,8 @@ static void add_rounded(pass *p, ts_node node, int reads)
 static void rebuild(pass *p)
 {
     ts_graph *g = p->g;
-    ts_node *nodes = g->nodes;
     const int32_t count = g->node_count;
-    g->nodes = NULL;
-    g->node_count = g->node_capacity = 0;
+    ts_node *nodes = ts_nodes_take(g);
     for (int32_t i = 0; i < count && g->error.code == TS_OK; i++)
         if (is_product(p, &nodes[i]))
             add_rounded(p, nodes[i], 2);

@@ -188,13 +188,15 @@ static void build_gradients(ts_training *t, ts_experiment *e)
 {
     int count = ts_store_count(e->store), trainable = 0;
     ts_value *wrt = ts_calloc(2 * (size_t)count, sizeof *wrt);
-    if (!wrt) {
-        ts_fail(&t->graph->error, TS_ERR_RUNTIME, "out of memory");
+    const ts_variable **variable = ts_calloc((size_t)count, sizeof *variable);
+    if (!wrt || !variable) {
+        ts_build_out_of_memory(t->graph);
+        ts_free(variable);
+        ts_free(wrt);
         return;
     }
     ts_value *gradient = wrt + count;
-    const ts_variable **variable = ts_calloc((size_t)count, sizeof *variable);
-    for (int32_t v = 0; variable && v < t->graph->value_count; v++) {
+    for (int32_t v = 0; v < t->graph->value_count; v++) {
         const ts_value_info *info = &t->graph->values[v];
         if (info->kind == TS_KIND_PLACE && info->variable && info->variable->role != TS_ROLE_STATE &&
             !info->variable->frozen) {

@@ -1,5 +1,4 @@
-/* Golden tests run folded and fused programs, and with TESSERA_UNFUSED=1 in the environment those as they were built.
- */
+/* Golden tests run folded and fused programs; with TESSERA_UNFUSED=1 in the environment, as they were built. */
 #ifndef TS_TESTS_FUSION_H
 #define TS_TESTS_FUSION_H
 

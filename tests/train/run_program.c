@@ -149,6 +149,17 @@ const char *tiny_config(const temp_folder *folder)
     return kept_write(folder, "tiny.yaml", tiny_yaml, strlen(tiny_yaml));
 }
 
+double number_in_output(char *output, const char *key)
+{
+    char quoted[64];
+    snprintf(quoted, sizeof quoted, "\"%s\": ", key);
+    const char *at = strstr(output, quoted);
+    cr_assert(at, "no %s in %s", key, output);
+    const double value = strtod(at + strlen(quoted), NULL);
+    free(output);
+    return value;
+}
+
 const char *tiny_run(const temp_folder *folder)
 {
     char run[600];

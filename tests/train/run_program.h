@@ -39,6 +39,9 @@ void expect_refusal(const char *const *arguments, circumstances c, int code, con
 char *output_of_program(const char *const *arguments);
 #define OUTPUT(...) output_of_program((const char *const[]){__VA_ARGS__, NULL})
 
+/* The number behind "key": in what a command printed with --json, which is freed. */
+double number_in_output(char *output, const char *key);
+
 /* The small experiment that the tests train: four steps on generated 8 x 8 pictures, 64 codes. */
 extern const char *const tiny_yaml;
 

@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 /* train.fold: a run learns the same with it and without, a checkpoint remembers it, and what reads one may change it;
  * an exported graph is as the model was built. */
 #include <criterion/criterion.h>
@@ -8,19 +9,7 @@
 
 #include "tests/train/run_program.h"
 
-/* The number behind "key": in what a command prints with --json. */
-static double number_of(char *text, const char *key)
-{
-    char quoted[64];
-    snprintf(quoted, sizeof quoted, "\"%s\": ", key);
-    char *at = strstr(text, quoted);
-    cr_assert(at, "no %s in %s", key, text);
-    double value = strtod(at + strlen(quoted), NULL);
-    free(text);
-    return value;
-}
-
-#define MSE(...) number_of(OUTPUT("eval", __VA_ARGS__, "--json", "--device", "cpu"), "mse")
+#define MSE(...) number_in_output(OUTPUT("eval", __VA_ARGS__, "--json", "--device", "cpu"), "mse")
 
 /* Not the same, and no further apart than sums of floats in another order are. */
 static void expect_near(double a, double b, double tolerance, const char *what)
@@ -52,11 +41,9 @@ Test(train_fold, checkpoints_remember_it_and_eval_may_change_it)
 
 static bool contains(const char *path, const char *word)
 {
-    size_t bytes, length = strlen(word);
+    size_t bytes;
     char *file = file_content(path, &bytes);
-    bool found = false;
-    for (size_t i = 0; !found && i + length <= bytes; i++)
-        found = memcmp(file + i, word, length) == 0;
+    const bool found = memmem(file, bytes, word, strlen(word));
     free(file);
     return found;
 }
